@@ -1,0 +1,39 @@
+"""What sbkube refuses or cannot do, in words for the person who has to mend it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where in a file something was written; lines count from 1."""
+
+    file: Path
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return str(self.file) if self.line is None else f"{self.file}:{self.line}"
+
+
+class SbkubeError(Exception):
+    """What was wrong with what, where it stands, and a hint that works."""
+
+    def __init__(self, message: str, *, hint: str | None = None, where: Position | None = None) -> None:
+        super().__init__(message if where is None else f"{where}: {message}")
+        self.message = message
+        self.hint = hint
+        self.where = where
+
+
+class ConfigError(SbkubeError):
+    """What the user wrote cannot be taken as it is."""
+
+
+class NotYet(SbkubeError):
+    """Something valid that this version does not do."""
+
+    def __init__(self, what: str, *, where: Position | None = None) -> None:
+        super().__init__(f"{what} is not supported yet", where=where, hint="disable the app with `enabled: false` or remove it")
+        self.what = what
