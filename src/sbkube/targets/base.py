@@ -1,0 +1,82 @@
+"""Where deployed apps go, as apps and planning see it. Implementations stand beside this file."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from sbkube.errors import SbkubeError
+
+
+@dataclass(frozen=True, slots=True)
+class Manifests:
+    """An app's documents as YAML text, split as Helm treats them; an empty text has no documents."""
+
+    crds: str = ""
+    manifests: str = ""
+    hooks: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """What a deploy leaves behind: the digest of it, and where it can be seen, if that is a path."""
+
+    digest: str
+    path: str | None = None
+
+
+class Target(Protocol):
+    """One run uses it between `start` and `finish`; deploys of different apps may overlap."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What makes it another target if changed: JSON, the same on every machine."""
+        ...
+
+    async def start(self) -> None:
+        """Checks that deploys can work and mends what a crash left; nothing else may be called before."""
+        ...
+
+    async def deploy(self, app: str, manifests: Manifests) -> Deployed: ...
+
+    async def holds(self, app: str, digest: str) -> bool:
+        """Whether the app is there as `deploy` left it. Needs no `start`."""
+        ...
+
+    async def prune(self, keep: AbstractSet[str]) -> list[str]:
+        """Removes the apps that we deployed and that are not to be kept; names what it removed."""
+        ...
+
+    async def finish(self) -> None:
+        """Tidies up after the last deploy, whatever the result; after a crash `start` does it."""
+        ...
+
+
+class UnsuitableTarget(SbkubeError):
+    """What was named cannot be a target."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"`{path}` cannot be the target: it {reason}",
+            hint="name a folder of its own, in `target: {directory: PATH}` or with `--target PATH`",
+        )
+        self.path = path
+        self.reason = reason
+
+
+class TargetUnwritable(SbkubeError):
+    """The file system refuses to take what is deployed; what was there is as it was."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        reason = error.strerror or str(error)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = "free some space there" if full else "make it writable or choose another with `--target PATH`"
+        super().__init__(f"cannot write `{path}`: {reason}", hint=hint)
+        self.path = path
+        self.reason = reason
