@@ -127,6 +127,10 @@ async def test_it_tells_what_it_holds_before_it_was_started(target: DirectoryTar
     assert not await DirectoryTarget(root / "absent", "elsewhere").holds("web", deployed.digest)
 
 
+async def test_what_cannot_be_read_is_not_held(target: DirectoryTarget) -> None:
+    assert not await target.holds("a" * 300, "digest")
+
+
 async def test_its_identity_is_as_the_user_wrote_it(target: DirectoryTarget, root: Path) -> None:
     assert target.identity == {"kind": "directory", "path": "./rendered"}
     assert str(root) not in json.dumps(target.identity)

@@ -43,6 +43,12 @@ def test_a_folder_that_is_missing_is_an_error_and_not_a_refusal(new: Path, tmp_p
     assert holds(new) == ["new"]
 
 
+def test_a_refusal_by_the_system_leaves_all_in_place(place: Path) -> None:
+    inner = folder(place / "inner")  # a folder and one inside it: EINVAL, as on file systems without the call
+    assert not exchange(place, inner)
+    assert sorted(holds(place)) == ["inner", "place"]
+
+
 def test_the_pair_puts_the_old_folder_aside(new: Path, place: Path) -> None:
     aside = place.with_name("aside")
     rename_pair(new, place, aside)
