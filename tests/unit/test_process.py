@@ -213,7 +213,7 @@ async def test_a_child_that_minds_term_says_goodbye_and_is_not_killed(tmp_path: 
         await ready.wait()
         tasks.cancel_scope.cancel()
     assert lines[-2:] == ["20000", "bye"]
-    assert len(lines) == 20_002
+    assert sum(line.isdigit() for line in lines) == 20_000
 
 
 async def test_a_flooding_child_that_ignores_term_is_killed_when_its_grace_is_over(tmp_path: Path) -> None:
