@@ -1,0 +1,374 @@
+"""What a process runs, decided by subtraction: not known to be done, therefore run.
+
+`decide` is a pure function of the graph, the recovered state, the fingerprints and the selection. It
+gives the whole state with which the process starts, so a preview and a run cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from .errors import NeedsNotMet, NothingToResume, UnknownStep
+from .fingerprints import Planned, full
+from .graph import StepGraph
+from .state import Completion, ExecutionState, RunStatus, StepExecution, StepStatus
+
+Resume = Literal["no", "unfinished", "always"]
+
+_RETRIED = frozenset({StepStatus.FAILED, StepStatus.CANCELLED, StepStatus.INTERRUPTED})
+_KEPT_AS_THEY_ARE = _RETRIED | {StepStatus.BLOCKED}
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What this process is asked to run; it never limits what the run is. The parts intersect."""
+
+    steps: Collection[str] | None = None
+    """None: every step."""
+    left_pending: Collection[str] = ()
+    """Not selected, and in a new run not taken over either: the later stages of what is selected."""
+    retry_failed: bool = False
+    """Of the latest run, what failed, was cancelled or interrupted, what that blocked, and what these need."""
+    continue_from: Collection[str] = ()
+    """Of the latest run, these and everything behind them, even if completed."""
+    with_needs: bool = False
+    """Also what the selected steps wait for, where it is not completed as it stands now."""
+    rerun_interrupted: bool | Collection[str] = False
+    """Start interrupted steps whose `on_interrupt` is "ask": all, or those named."""
+
+    @property
+    def needs_a_run(self) -> bool:
+        return self.retry_failed or bool(self.continue_from)
+
+
+EVERYTHING = Selection()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The state to start with, and why."""
+
+    steps: dict[str, StepExecution]
+    to_run: dict[str, str]
+    """What this process runs, in graph order, each with the reason."""
+    conditional: frozenset[str]
+    """Of `to_run`, what runs only if the output of something it needs changes."""
+    asked: frozenset[str]
+    """Selected, so they count for the result of this process."""
+    undecided: tuple[str, ...]
+    """Interrupted, and somebody must say whether to run them again."""
+    left: dict[str, str]
+    """Not to run now and not done, each with the reason."""
+    new_run: bool
+    resumed_from: int | None
+    """The run this one goes on with, or takes over from."""
+    same_plan: bool
+    gone: tuple[str, ...] = ()
+    """Steps of the earlier run that are no longer in the graph."""
+    stale: Mapping[str, Completion] = field(default_factory=dict)
+    """Steps whose planned fingerprint differs from that of their last completion."""
+
+    @property
+    def restart_point(self) -> str | None:
+        return next(iter(self.to_run), None)
+
+
+def goes_on(resume: Resume, selection: Selection, previous: ExecutionState | None) -> bool:
+    if selection.needs_a_run and previous is None:
+        raise NothingToResume
+    if previous is None:
+        return False
+    if selection.needs_a_run or resume == "always":
+        return True
+    return resume == "unfinished" and previous.status is not RunStatus.COMPLETED
+
+
+def decide(
+    graph: StepGraph,
+    previous: ExecutionState | None,
+    fingerprints: Mapping[str, Planned],
+    *,
+    plan_hash: str,
+    resume: Resume,
+    selection: Selection = EVERYTHING,
+    lost: Collection[str] = (),
+) -> Decision:
+    """Raises `NeedsNotMet` and `NothingToResume`; `lost` are steps whose recorded output is gone.
+
+    `previous` is the newest run of the same profile, settled: nothing in it is in progress.
+    """
+    for id in (*(selection.steps or ()), *selection.continue_from):
+        if id not in graph:
+            raise UnknownStep(id)
+    resumes = goes_on(resume, selection, previous)
+    same_plan = previous is not None and previous.plan_hash == plan_hash
+    deciding = _Deciding(graph, previous, fingerprints, selection, resumes, frozenset(lost))
+    new_run = not resumes or not same_plan
+    steps = deciding.steps(new_run)
+    deciding.refuse_unmet_needs(steps)
+    return Decision(
+        steps=steps,
+        to_run=deciding.to_run,
+        conditional=frozenset(deciding.conditional),
+        asked=frozenset(deciding.asked),
+        undecided=tuple(deciding.undecided),
+        left=deciding.left,
+        new_run=new_run,
+        resumed_from=previous.run if previous is not None and resumes else None,
+        same_plan=same_plan,
+        gone=tuple(id for id in previous.steps if id not in graph)
+        if previous is not None and resumes
+        else (),
+        stale=deciding.stale,
+    )
+
+
+class _Deciding:
+    """The one pass over the graph, and what it finds on the way."""
+
+    def __init__(
+        self,
+        graph: StepGraph,
+        previous: ExecutionState | None,
+        fingerprints: Mapping[str, Planned],
+        selection: Selection,
+        resumes: bool,
+        lost: frozenset[str],
+    ) -> None:
+        self.graph = graph
+        self.old = previous.steps if previous is not None else {}
+        self.planned = {id: fingerprints[id].fingerprint for id in graph.steps}
+        self.selection = selection
+        self.resumes = resumes
+        self.lost = lost
+        self.stale: dict[str, Completion] = {}
+        self.holds = self._what_holds()
+        self.again = graph.all_behind(selection.continue_from)
+        self.asked = self._asked()
+        self.needed = self._needed_by_asked()
+        self.to_run: dict[str, str] = {}
+        self.conditional: set[str] = set()
+        self.undecided: list[str] = []
+        self.left: dict[str, str] = {}
+
+    def _what_holds(self) -> set[str]:
+        """Steps whose last completion is still right: inputs, output, and the outputs it was made from."""
+        holds = set[str]()
+        for id, step in self.graph.steps.items():
+            done = self._completion(id)
+            if done is None or not step.enabled:
+                continue
+            if done.planned != self.planned[id]:
+                self.stale[id] = done
+            elif id not in self.lost and all(need in holds for need in self.graph.needs[id]):
+                outputs = {need: self.old[need].completion.digest for need in self.graph.needs[id]}  # type: ignore[union-attr]
+                if done.full == full(done.planned, outputs, done.late):
+                    holds.add(id)
+        return holds
+
+    def _completion(self, id: str) -> Completion | None:
+        old = self.old.get(id)
+        return None if old is None else old.completion
+
+    def _status(self, id: str) -> StepStatus | None:
+        old = self.old.get(id)
+        return None if old is None else old.status
+
+    def _is_kept(self, id: str) -> bool:
+        return self._status(id) is StepStatus.COMPLETED and id in self.holds
+
+    # What is asked for
+
+    def _asked(self) -> set[str]:
+        chosen = self.selection.steps
+        asked = {
+            id for id, step in self.graph.steps.items() if step.enabled and (chosen is None or id in chosen)
+        }
+        if self.selection.continue_from:
+            asked &= self.again
+        if self.selection.retry_failed:
+            asked &= self._to_retry()
+        if self.selection.with_needs:
+            asked |= self._unmet_before(asked)
+        return asked
+
+    def _to_retry(self) -> set[str]:
+        broken = {id for id in self.graph.steps if self._status(id) in _RETRIED}
+        held_back = {id for id in self.graph.all_behind(broken) if self._status(id) is StepStatus.BLOCKED}
+        retried = broken | held_back
+        return retried | self._unmet_before(retried)
+
+    def _unmet_before(self, ids: set[str]) -> set[str]:
+        """What these wait for that is not completed as it stands now, and what that waits for in turn."""
+        found, todo = set[str](), list(ids)
+        while todo:
+            id = todo.pop()
+            unmet = [need for need in self.graph.needs[id] if not self._is_met(need)]
+            unmet += [before for before in self.graph.after[id] if self._completion(before) is None]
+            todo += [before for before in unmet if before not in found and before not in ids]
+            found.update(unmet)
+        return found
+
+    def _is_met(self, need: str) -> bool:
+        return need in self.holds
+
+    # What becomes of each step
+
+    def steps(self, new_run: bool) -> dict[str, StepExecution]:
+        return {
+            id: self._step(id, new_run) if step.enabled else self._skipped(id)
+            for id, step in self.graph.steps.items()
+        }
+
+    def _skipped(self, id: str) -> StepExecution:
+        old = self.old.get(id)
+        base = StepExecution(id) if old is None else replace(_pending(old), fresh=False)
+        return replace(base, status=StepStatus.SKIPPED, planned=self.planned[id], reason="disabled")
+
+    def _step(self, id: str, new_run: bool) -> StepExecution:
+        old = self.old.get(id) or StepExecution(id)
+        step = replace(old, planned=self.planned[id])
+        if id in self.asked:
+            return self._asked_step(id, step, new_run)
+        if not self.resumes:
+            return self._left_by_new_run(id, step)
+        return self._left_by_resume(id, step, new_run)
+
+    def _asked_step(self, id: str, step: StepExecution, new_run: bool) -> StepExecution:
+        if not self.resumes or id in self.again:
+            why = "new run" if not self.resumes else "asked for"
+            self.to_run[id] = why
+            base = step if self.resumes else replace(step, attempt=0)
+            if self.resumes and step.status in _KEPT_AS_THEY_ARE:
+                return replace(base, fresh=True, key=None, reason=why)
+            return replace(_pending(base), fresh=True, key=None, reason=why)
+        if step.status is StepStatus.INTERRUPTED and self._must_ask(id):
+            self.undecided.append(id)
+            return step
+        if step.status in _KEPT_AS_THEY_ARE:
+            self.to_run[id] = _why_again(step)
+            return replace(step, reason=_why_again(step))
+        return self._pending_or_kept(id, step, new_run)
+
+    def _pending_or_kept(self, id: str, step: StepExecution, new_run: bool) -> StepExecution:
+        """What is neither failed nor in doubt: run, run if a need changes, or keep."""
+        runs_before = [need for need in self.graph.needs[id] if need in self.to_run]
+        if self._is_kept(id) and not runs_before:
+            return _taken_over(step) if new_run else step
+        why = self._why(id, runs_before)
+        self.to_run[id] = why
+        if not step.fresh and self._may_still_hold(id, runs_before):
+            self.conditional.add(id)
+        return replace(_pending(step), reason=why)
+
+    def _may_still_hold(self, id: str, runs_before: list[str]) -> bool:
+        if id in self.holds:
+            return True
+        return (
+            bool(runs_before)
+            and self._completion(id) is not None
+            and id not in self.stale
+            and id not in self.lost
+        )
+
+    def _must_ask(self, id: str) -> bool:
+        wanted = self.selection.rerun_interrupted
+        told = wanted if isinstance(wanted, bool) else id in wanted
+        return self.graph[id].on_interrupt == "ask" and not told
+
+    def _why(self, id: str, runs_before: list[str]) -> str:
+        if id in self.stale:
+            return "inputs changed"
+        if id in self.lost and self._completion(id) is not None:
+            return "its output is missing or changed"
+        if runs_before and self._completion(id) is not None:
+            return f"if {runs_before[0]} changes"
+        if self._status(id) is None:
+            return "new in the plan"
+        return "did not run yet" if self._completion(id) is None else "asked for, and did not run yet"
+
+    def _left_by_new_run(self, id: str, step: StepExecution) -> StepExecution:
+        """Not asked for by a new run: taken over where it still holds, else left as it is."""
+        step = replace(step, attempt=0)
+        if id in self.selection.left_pending:
+            self.left[id] = "a later stage than those selected"
+            return replace(_pending(step), fresh=True)
+        return self._left(id, step, take_over=True)
+
+    def _left_by_resume(self, id: str, step: StepExecution, new_run: bool) -> StepExecution:
+        return self._left(id, step, take_over=new_run)
+
+    def _left(self, id: str, step: StepExecution, *, take_over: bool) -> StepExecution:
+        runs_before = [need for need in self.graph.needs[id] if need in self.to_run or need in self.left]
+        if (
+            id in self.holds
+            and not runs_before
+            and (id in self.needed or step.status is StepStatus.COMPLETED)
+        ):
+            changed = take_over or step.status is not StepStatus.COMPLETED
+            return _taken_over(step) if changed else step
+        self.left[id] = (
+            self._why(id, runs_before) if step.status is StepStatus.COMPLETED else step.status.value
+        )
+        if step.status in _KEPT_AS_THEY_ARE:
+            return step
+        return _pending(step)
+
+    def _needed_by_asked(self) -> set[str]:
+        """Everything the asked steps need, over needs alone: only results must be current."""
+        found, todo = set[str](), list(self.asked)
+        while todo:
+            for need in self.graph.needs[todo.pop()]:
+                if need not in found:
+                    found.add(need)
+                    todo.append(need)
+        return found
+
+    # What would never start
+
+    def refuse_unmet_needs(self, steps: Mapping[str, StepExecution]) -> None:
+        missing: dict[str, list[str]] = {}
+        for id in self.to_run:
+            unmet = [n for n in self.graph.needs[id] if n not in self.asked and not steps[n].is_done]
+            unmet += [a for a in self.graph.after[id] if a not in self.asked and steps[a].completion is None]
+            if unmet:
+                missing[id] = unmet
+        if missing:
+            raise NeedsNotMet(missing)
+
+
+def _pending(step: StepExecution) -> StepExecution:
+    """Left to run; its last completion, output and attempts go along."""
+    return StepExecution(
+        step.name,
+        attempt=step.attempt,
+        output=step.output if step.completion is not None else None,
+        planned=step.planned,
+        full=step.full,
+        fresh=step.fresh,
+        completion=step.completion,
+        key=step.key if step.status is StepStatus.PENDING else None,
+    )
+
+
+def _taken_over(step: StepExecution) -> StepExecution:
+    assert step.completion is not None
+    return replace(
+        step,
+        status=StepStatus.COMPLETED,
+        attempt=0,
+        error=None,
+        error_type=None,
+        blocked_by=None,
+        fresh=False,
+        reason=f"taken over from run {step.completion.run}",
+        metadata={**step.metadata, "reused_from": step.completion.run},
+    )
+
+
+def _why_again(step: StepExecution) -> str:
+    if step.status is StepStatus.BLOCKED:
+        return f"was blocked by {step.blocked_by}"
+    return {"failed": "failed", "cancelled": "was cancelled"}.get(step.status.value, "was interrupted")

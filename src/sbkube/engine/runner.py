@@ -1,0 +1,343 @@
+"""The one loop around the scheduler: start, wait, tell.
+
+A fixed set of worker tasks takes steps from the scheduler, so a step costs no task of its own. A worker
+waits for a durable IN_PROGRESS, runs the body, queues the end and goes on: what the end frees may be begun at
+once, since its own IN_PROGRESS can only become durable together with that end or after it.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import partial
+from typing import Any, Literal
+
+import anyio
+
+from .errors import Fenced, StoreError, TimeLimitExceeded
+from .events import Event, RunDraining, RunFinished, RunStarted, RunStopping, StepLogged
+from .fingerprints import Json, as_json, digest
+from .graph import StepGraph
+from .resume import EVERYTHING, Resume, Selection
+from .scheduler import FailurePolicy, Limits, Scheduler
+from .state import ExecutionState, StepExecution, StepStatus
+from .step import Body, Step, StepContext
+from .stores.base import Store
+from .tracker import ExecutionTracker
+
+Why = Literal["asked", "deadline", "state"]
+
+
+class RunControl:
+    """How a host ends a run early, from the event loop it runs in; hosts keep their own signals."""
+
+    def __init__(self) -> None:
+        self.is_draining = False
+        self.is_stopping = False
+        self.why: Why | None = None
+        self._on_drain: list[Callable[[], None]] = []
+        self._on_stop: list[Callable[[], None]] = []
+
+    def drain(self, why: Why = "asked") -> None:
+        """Starts nothing more and repeats nothing; what runs may finish."""
+        if not self.is_draining:
+            self.is_draining, self.why = True, self.why or why
+            for tell in self._on_drain:
+                tell()
+
+    def stop(self, why: Why = "asked") -> None:
+        """Also cancels what runs; its ends are recorded as CANCELLED."""
+        self.drain(why)
+        if not self.is_stopping:
+            self.is_stopping = True
+            for tell in self._on_stop:
+                tell()
+
+    def listen(self, on_drain: Callable[[], None], on_stop: Callable[[], None]) -> None:
+        self._on_drain.append(on_drain)
+        self._on_stop.append(on_stop)
+        # It may have been told before there was anything to drain.
+        if self.is_draining:
+            on_drain()
+        if self.is_stopping:
+            on_stop()
+
+
+async def run_graph(
+    graph: StepGraph,
+    *,
+    store: Store,
+    resume: Resume = "no",
+    limits: Limits | None = None,
+    policy: FailurePolicy = FailurePolicy.KEEP_GOING,
+    on_event: Callable[[Event], None] | None = None,
+    control: RunControl | None = None,
+    deadline: float | None = None,
+    select: Selection = EVERYTHING,
+    config: Json = None,
+    profile: str | None = None,
+    namespace: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    command: Json = None,
+    chance: Callable[[], float] = random.random,
+) -> ExecutionState:
+    """Runs every step that is not known to be done, each as soon as what it waits for is.
+
+    Returns the final state; a failed step does not raise, `state.raise_for_failures()` does. `deadline` is
+    in seconds, for the whole run: then it acts as `control.stop()`. `limits` default to 32 steps at once.
+    `config` (JSON) is an input of every step. `chance` draws the jitter of retries from 0 to 1.
+
+    Raises before anything runs: `NeedsNotMet`, `NothingToResume`, `UnknownPool`, and what the store
+    raises. During the run: `StateNotSaved` (running bodies may finish, nothing more starts) and `Fenced`. When
+    the host cancels its scope, the cancellation passes through after the ends are recorded.
+    """
+    limits = limits or Limits()
+    Scheduler(graph, graph.steps, limits=limits)
+    tracker = ExecutionTracker(store, on_event=on_event)
+    opened = await tracker.start_execution(
+        graph,
+        config=config,
+        resume=resume,
+        profile=profile,
+        namespace=namespace,
+        metadata=metadata,
+        select=select,
+        command=command,
+    )
+    run = _Run(tracker, limits, policy, control or RunControl(), chance)
+    run.tell_start(opened)
+    try:
+        await run.work(deadline)
+    finally:
+        with anyio.CancelScope(shield=True):
+            state = await tracker.end_execution()
+    tracker.tell(RunFinished(state.run, state.status))
+    return state
+
+
+class _Outcome(Enum):
+    COMPLETED = auto()
+    FAILED = auto()
+    NOT_STARTED = auto()
+    """The state could not be saved, so the body never ran."""
+
+
+@dataclass(slots=True)
+class _Worker:
+    """A task that waits for its next step."""
+
+    handed: anyio.Event
+    step: Step | None = None
+
+
+class _Run:
+    """What one call of `run_graph` has in hand."""
+
+    def __init__(
+        self,
+        tracker: ExecutionTracker,
+        limits: Limits,
+        policy: FailurePolicy,
+        control: RunControl,
+        chance: Callable[[], float],
+    ) -> None:
+        self.tracker = tracker
+        self.graph = tracker.graph
+        self.policy = policy
+        self.control = control
+        self.chance = chance
+        decision = tracker.decision
+        self.scheduler = Scheduler(self.graph, decision.to_run, limits=limits, held_back=decision.undecided)
+        self.idle: list[_Worker] = []
+        self.running: dict[str, None] = {}
+        self.failures: dict[str, int] = {}
+        self.is_draining = False
+
+    def tell_start(self, opened: ExecutionState) -> None:
+        decision = self.tracker.decision
+        resumed = decision.resumed_from is not None
+        to_run = tuple(decision.to_run)
+        started = RunStarted(
+            opened.run, opened.run_id, resumed, decision.resumed_from, to_run, len(self.graph)
+        )
+        self.tracker.tell(started)
+
+    async def work(self, deadline: float | None) -> None:
+        for id, cause in self.scheduler.start():
+            self.tracker.block(id, cause)
+        async with anyio.create_task_group() as self.tasks:
+            self.tracker.store.on_failure(self._state_lost)
+            if deadline is not None:
+                self.tasks.start_soon(self._stop_at, deadline)
+            self.control.listen(self._drain, self._stop)
+            self._fill()
+            self._end_if_over()
+
+    # Workers
+
+    def _fill(self) -> None:
+        """Hands out every step that may start: to an idle worker, else to a new one."""
+        while (step := self.scheduler.next()) is not None:
+            self.running[step.id] = None
+            if self.idle:
+                worker = self.idle.pop()
+                worker.step = step
+                worker.handed.set()
+            else:
+                self.tasks.start_soon(self._work, step, name="sbkube worker")
+
+    async def _work(self, step: Step | None) -> None:
+        while step is not None:
+            await self._carry_out(step)
+            self._end_if_over()
+            step = self.scheduler.next()
+            if step is not None:
+                self.running[step.id] = None
+                self._fill()
+            else:
+                step = await self._next_step()
+
+    async def _next_step(self) -> Step | None:
+        worker = _Worker(anyio.Event())
+        self.idle.append(worker)
+        await worker.handed.wait()
+        return worker.step
+
+    def _end_if_over(self) -> None:
+        if self.scheduler.is_done or (self.is_draining and not self.running):
+            # What is left are idle workers, the deadline, and steps that wait to be repeated.
+            self.tasks.cancel_scope.cancel()
+
+    # One attempt of one step
+
+    async def _carry_out(self, step: Step) -> None:
+        try:
+            outcome = await self._attempt(step)
+        finally:
+            del self.running[step.id]
+            self.scheduler.release(step)
+        if outcome is _Outcome.COMPLETED:
+            self.scheduler.completed(step.id)
+        elif outcome is _Outcome.FAILED:
+            for id, cause in self.scheduler.failed(step.id):
+                self.tracker.block(id, cause)
+            if self.policy is FailurePolicy.FAIL_FAST:
+                self._drain()
+        elif isinstance(outcome, float):
+            self.tasks.start_soon(self._repeat_after, step, outcome)
+
+    async def _attempt(self, step: Step) -> _Outcome | float:
+        """How it ended, or after how many seconds it is to be repeated."""
+        known = self.tracker.step(step.id)
+        late, refused = await _late_inputs(step)
+        if refused is None and self._still_holds(known, late):
+            self.tracker.take_over(step.id)
+            return _Outcome.COMPLETED
+        try:
+            begun = await self.tracker.begin(step.id, late=late)
+        except StoreError:
+            return _Outcome.NOT_STARTED
+        except anyio.get_cancelled_exc_class():
+            if self.tracker.step(step.id).status is StepStatus.IN_PROGRESS:
+                self.tracker.fail(step.id, StepStatus.CANCELLED, None)
+            raise
+        context = self._context(step, begun)
+        try:
+            if refused is not None:
+                raise refused
+            result = await _result(step, known, context)
+            self.tracker.complete(step.id, result, context.metadata, is_gate=step.body is None)
+        except anyio.get_cancelled_exc_class():
+            self.tracker.fail(step.id, StepStatus.CANCELLED, None, context.metadata)
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a step raises is its result
+            return self._failed(step, error, context)
+        except BaseException as error:
+            self.tracker.fail(step.id, StepStatus.FAILED, error, context.metadata)
+            raise
+        return _Outcome.COMPLETED
+
+    def _still_holds(self, known: StepExecution, late: str | None) -> bool:
+        done = known.completion
+        if done is None or known.fresh:
+            return False
+        return done.full == self.tracker.full_fingerprint(known.name, late)
+
+    def _context(self, step: Step, begun: StepExecution) -> StepContext:
+        results = {need: copy.deepcopy(self.tracker.step(need).output) for need in self.graph.needs[step.id]}
+        say = partial(self._say, step.id, begun.attempt)
+        return StepContext(step.id, begun.attempt, self.tracker.run, begun.key or "", results, say)
+
+    def _say(self, step: str, attempt: int, line: str) -> None:
+        self.tracker.tell(StepLogged(step, attempt, line))
+
+    def _failed(self, step: Step, error: Exception, context: StepContext) -> _Outcome | float:
+        failures = self.failures[step.id] = self.failures.get(step.id, 0) + 1
+        if self.is_draining or not step.retry.wants(failures, error):
+            self.tracker.fail(step.id, StepStatus.FAILED, error, context.metadata)
+            return _Outcome.FAILED
+        delay = float(step.retry.delay(failures, self.chance()))
+        self.tracker.retry_later(step.id, error, delay, context.metadata)
+        return delay
+
+    async def _repeat_after(self, step: Step, delay: float) -> None:
+        await anyio.sleep(delay)
+        self.scheduler.again(step.id)
+        self._fill()
+
+    # Ending early
+
+    async def _stop_at(self, deadline: float) -> None:
+        await anyio.sleep(deadline)
+        self.control.stop("deadline")
+
+    def _drain(self) -> None:
+        if not self.is_draining:
+            self.is_draining = True
+            self.scheduler.stop()
+            self.tracker.tell(RunDraining(tuple(self.running)))
+            self._end_if_over()
+
+    def _stop(self) -> None:
+        self.tracker.tell(RunStopping(tuple(self.running)))
+        self.tasks.cancel_scope.cancel()
+
+    def _state_lost(self) -> None:
+        # Another process has the run now, so what runs here must not go on beside it.
+        if isinstance(self.tracker.store.failure, Fenced):
+            self.control.stop("state")
+        else:
+            self.control.drain("state")
+
+
+async def _late_inputs(step: Step) -> tuple[str | None, Exception | None]:
+    """Their digest, or what they raised."""
+    if step.late_inputs is None:
+        return None, None
+    try:
+        value = as_json(await step.late_inputs())
+    except Exception as error:  # noqa: BLE001 - it fails the step, once that is in progress
+        return None, error
+    return (None if value is None else digest(value)), None
+
+
+async def _result(step: Step, known: StepExecution, context: StepContext) -> object:
+    if step.body is None:
+        return None
+    if step.time_limit is None:
+        return await _verified_or_run(step, step.body, known, context)
+    with anyio.move_on_after(step.time_limit) as limit:
+        return await _verified_or_run(step, step.body, known, context)
+    assert limit.cancelled_caught
+    raise TimeLimitExceeded(step.time_limit)
+
+
+async def _verified_or_run(step: Step, body: Body, known: StepExecution, context: StepContext) -> object:
+    in_doubt = known.status is StepStatus.INTERRUPTED and step.on_interrupt == "verify"
+    if in_doubt and step.verify is not None and await step.verify(context):
+        return context.result
+    result = await body(context)
+    return context.result if result is None else result

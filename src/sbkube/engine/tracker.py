@@ -1,0 +1,522 @@
+"""The only writer to a store: each step's status is durable before anything relies on it.
+
+`track_step` is the whole of it for a program with its own loop. `run_graph` uses its two halves: `begin`
+waits until IN_PROGRESS is durable, `finish` queues the end and returns at once.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from .errors import EngineError, NoExecution, ResultNotJson, StateNotSaved, StepAlreadyCompleted
+from .events import Event, StepBlocked, StepFinished, StepRetrying, StepStarted
+from .fingerprints import Json, Planned, as_json, digest, full
+from .graph import StepGraph
+from .resume import EVERYTHING, Decision, Resume, Selection, decide, goes_on
+from .retry import leaves
+from .state import (
+    ExecutionState,
+    RunStatus,
+    StepExecution,
+    StepStatus,
+    apply_change,
+    first_key,
+    now,
+)
+from .step import Step
+from .stores.base import Opening, Plan, StateMoved, StateReader, Store
+
+ERROR_LIMIT = 2048
+"""Characters of an error that are recorded."""
+
+
+@dataclass(slots=True)
+class TrackedStep:
+    """What the body of `track_step` may say of its step."""
+
+    name: str
+    attempt: int
+    key: str
+    """The idempotency key: the same while a failed or interrupted attempt is repeated."""
+    result: Json = None
+    """JSON, recorded when the step completes."""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """JSON, recorded with the end, whatever the end."""
+
+
+async def consider(
+    reader: StateReader,
+    previous: ExecutionState | None,
+    graph: StepGraph,
+    *,
+    config: Json = None,
+    resume: Resume = "no",
+    select: Selection = EVERYTHING,
+) -> tuple[Decision, Plan]:
+    """What a run would do; the same code path decides for a preview and for the run itself."""
+    fingerprints = graph.planned(config)
+    plan = Plan.of(graph, fingerprints, graph.plan_hash(fingerprints))
+    lost = await _lost_outputs(graph, previous, fingerprints)
+    decision = decide(
+        graph, previous, fingerprints, plan_hash=plan.hash, resume=resume, selection=select, lost=lost
+    )
+    return decision, plan
+
+
+async def _lost_outputs(
+    graph: StepGraph, previous: ExecutionState | None, fingerprints: Mapping[str, Planned]
+) -> set[str]:
+    lost = set()
+    for step in graph:
+        known = None if previous is None else previous.steps.get(step.id)
+        if step.output_holds is None or known is None or known.completion is None:
+            continue
+        # Who has other inputs now must run anyway, so its output is not looked at.
+        same = known.completion.planned == fingerprints[step.id].fingerprint
+        if same and not await step.output_holds(known.output):
+            lost.add(step.id)
+    return lost
+
+
+class ExecutionTracker:
+    """Records one execution in a store.
+
+    `on_event` is called in the event loop with each event once what it tells is durable. The first error
+    it raises is raised again by `end_execution`.
+    """
+
+    def __init__(self, store: Store, *, on_event: Callable[[Event], None] | None = None) -> None:
+        self.store = store
+        self._listener = on_event
+        self._listener_error: Exception | None = None
+        self._decision: Decision | None = None
+        self._graph = StepGraph([])
+        self._opened: ExecutionState | None = None
+        self._steps: dict[str, StepExecution] = {}
+        self._began: dict[str, float] = {}
+        self._waiting = set[anyio.Event]()
+        self._unsaved = dict[str, None]()
+
+    # One execution, from its start to its end
+
+    async def start_execution(
+        self,
+        steps: StepGraph | Iterable[str],
+        *,
+        config: Json = None,
+        resume: Resume = "no",
+        profile: str | None = None,
+        namespace: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        select: Selection = EVERYTHING,
+        command: Json = None,
+    ) -> ExecutionState:
+        """Opens a new run, or goes on with the newest of this profile, and returns its state.
+
+        `resume`: "no" a new run; "unfinished" goes on unless the newest is complete; "always" even then. A
+        changed graph, input or `config` (JSON) makes a new run that takes over what still holds. Raises
+        `NeedsNotMet`, `NothingToResume`, and what the store raises; then nothing was changed.
+        """
+        graph = steps if isinstance(steps, StepGraph) else StepGraph(Step(id) for id in steps)
+        while True:
+            previous = await self.store.recover(profile)
+            decision, plan = await consider(
+                self.store, previous, graph, config=config, resume=resume, select=select
+            )
+            opening = _opening(decision, plan, previous, config, profile, namespace, metadata, command)
+            try:
+                opened = await self.store.open_execution(opening)
+            except StateMoved:
+                continue
+            break
+        self._graph, self._decision, self._opened = graph, decision, opened
+        self._steps = dict(opened.steps)
+        self._began.clear()
+        self._unsaved.clear()
+        self.store.on_failure(self._wake_all)
+        return opened
+
+    async def end_execution(self) -> ExecutionState:
+        """Records that this process ended its work; raises what was not saved, then the listener's error."""
+        state = self.state
+        try:
+            await self.store.flush()
+            closed = await self.store.close_execution()
+        except StateNotSaved as error:
+            raise StateNotSaved(error.why, sorted(self._unsaved)) from error
+        if self._listener_error is not None:
+            raise self._listener_error
+        return closed or state
+
+    @property
+    def decision(self) -> Decision:
+        if self._decision is None:
+            raise NoExecution
+        return self._decision
+
+    @property
+    def graph(self) -> StepGraph:
+        return self._graph
+
+    @property
+    def state(self) -> ExecutionState:
+        """The run as it stands now, all its steps included."""
+        opened = self._open()
+        return ExecutionState(
+            run_id=opened.run_id,
+            profile=opened.profile,
+            namespace=opened.namespace,
+            started_at=opened.started_at,
+            completed_at=None,
+            status=RunStatus.IN_PROGRESS,
+            steps=dict(self._steps),
+            config_hash=opened.config_hash,
+            metadata=opened.metadata,
+            run=opened.run,
+            journal=opened.journal,
+            plan_hash=opened.plan_hash,
+            resumed_from=opened.resumed_from,
+        )
+
+    @property
+    def run(self) -> int:
+        return self._open().run
+
+    def step(self, name: str) -> StepExecution:
+        self._open()
+        try:
+            return self._steps[name]
+        except KeyError:
+            self._graph[name]  # raises UnknownStep
+            raise
+
+    def _open(self) -> ExecutionState:
+        if self._opened is None:
+            raise NoExecution
+        return self._opened
+
+    # Questions
+
+    def unfinished(self) -> list[str]:
+        """What this execution has to run and has not completed, in graph order."""
+        return [name for name in self.decision.to_run if not self._steps[name].is_done]
+
+    def get_restart_point(self) -> str | None:
+        """The first step, in graph order, of what is to be run; None if nothing is."""
+        return next(iter(self.unfinished()), None)
+
+    async def can_resume(self, profile: str | None = None) -> bool:
+        """Whether there is a run of this profile that is not complete."""
+        latest = await self.store.latest(profile)
+        return goes_on("unfinished", EVERYTHING, latest)
+
+    def get_execution_summary(self) -> dict[str, Any]:
+        """Run, status counts, errors by step, and where a resume would start; JSON."""
+        steps = self._steps.values()
+        return {
+            "run": self.run,
+            "run_id": self._open().run_id,
+            "profile": self._open().profile,
+            "started_at": self._open().started_at,
+            "total": len(self._steps),
+            "counts": self.state.counts,
+            "seconds": sum(step.duration or 0.0 for step in steps),
+            "errors": {step.name: step.error for step in steps if step.status is StepStatus.FAILED},
+            "next": self.get_restart_point(),
+        }
+
+    async def load_execution_history(self, limit: int | None = 10) -> list[ExecutionState]:
+        """The newest runs first."""
+        return await self.store.history(limit)
+
+    async def cleanup_old_states(self, keep: int = 20) -> list[int]:
+        """Deletes all runs but the newest `keep`; never one that is open. Returns their numbers."""
+        return await self.store.remove_runs(keep)
+
+    # The two halves of a step
+
+    def full_fingerprint(self, name: str, late: str | None = None) -> str:
+        outputs = {}
+        for need in self._graph.needs[name]:
+            done = self._steps[need].completion
+            if done is not None:
+                outputs[need] = done.digest
+        return full(self._steps[name].planned, outputs, late)
+
+    async def begin(self, name: str, *, rerun: bool = False, late: str | None = None) -> StepExecution:
+        """Returns when it is durable that the step is in progress; only then may it have any effect."""
+        if self.store.failure is not None:
+            raise self.store.failure
+        step = self.step(name)
+        if step.status is StepStatus.COMPLETED:
+            if not rerun:
+                raise StepAlreadyCompleted(name)
+            step = self._change(step, {"to": "pending", "reason": "asked for"}, None)
+        print_now = self.full_fingerprint(name, late)
+        attempt = step.attempt + 1
+        repeated = step.key is not None and step.full == print_now
+        change = {
+            "to": "in_progress",
+            "attempt": attempt,
+            "key": step.key if repeated else first_key(self._open().run_id, name, attempt),
+        }
+        if print_now != step.planned:
+            change["full"] = print_now
+        if late is not None:
+            change["late"] = late
+        durable = anyio.Event()
+
+        def started(_: StepExecution) -> None:
+            self._tell(StepStarted(name, attempt))
+            durable.set()
+
+        self._waiting.add(durable)
+        try:
+            step = self._change(step, change, started)
+            self._began[name] = time.monotonic()
+            await durable.wait()
+        finally:
+            self._waiting.discard(durable)
+        if self.store.failure is not None:
+            raise self.store.failure
+        self._began[name] = time.monotonic()
+        return step
+
+    def complete(
+        self,
+        name: str,
+        result: object = None,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        is_gate: bool = False,
+    ) -> None:
+        """Queues COMPLETED. Raises `ResultNotJson`, and then records nothing.
+
+        A result counts as a new output each time it is None; that of a gate is what went into it.
+        """
+        recorded = as_json(result)
+        step = self.step(name)
+        change: dict[str, Any] = {"to": "completed", "seconds": self._seconds(name)}
+        if recorded is not None:
+            change["output"] = recorded
+            change["digest"] = digest(recorded)
+        elif is_gate:
+            change["digest"] = step.full
+        else:
+            change["digest"] = f"{self._open().run_id}/{name}/{step.attempt}"
+        if metadata:
+            change["metadata"] = as_json(dict(metadata))
+        self._finish(step, change)
+
+    def take_over(self, name: str) -> None:
+        """Queues COMPLETED for a step whose last completion still holds, without running it."""
+        step = self.step(name)
+        assert step.completion is not None
+        self._change(step, {"to": "completed"}, lambda changed: self._tell(_finished(changed)))
+
+    def fail(
+        self,
+        name: str,
+        status: StepStatus,
+        error: BaseException | None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Queues FAILED or CANCELLED."""
+        self._finish(self.step(name), {"to": status.value, **self._ending(name, error, metadata)})
+
+    def retry_later(
+        self, name: str, error: Exception, delay: float, metadata: Mapping[str, Any] | None
+    ) -> None:
+        """Queues PENDING for a failed attempt that is repeated after `delay` seconds."""
+        step = self.step(name)
+        ending = self._ending(name, error, metadata)
+        change = {"to": "pending", **ending, "delay": round(delay, 3), "reason": "waits to be repeated"}
+        event = StepRetrying(name, step.attempt, ending["error"], delay)
+        self._unsaved[name] = None
+        self._change(step, change, lambda _: self._saved(name, event))
+
+    def block(self, name: str, by: str) -> None:
+        """Queues BLOCKED, unless the step already has an end of its own to keep."""
+        step = self.step(name)
+        if step.status in (StepStatus.PENDING, StepStatus.BLOCKED):
+            self._change(step, {"to": "blocked", "by": by}, lambda _: self._tell(StepBlocked(name, by)))
+        else:
+            self._tell(StepBlocked(name, by))
+
+    def _finish(self, step: StepExecution, change: dict[str, Any]) -> None:
+        self._unsaved[step.name] = None
+        self._change(step, change, lambda changed: self._saved(changed.name, _finished(changed)))
+
+    def _saved(self, name: str, event: Event) -> None:
+        self._unsaved.pop(name, None)
+        self._tell(event)
+
+    def _ending(
+        self, name: str, error: BaseException | None, metadata: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        ending: dict[str, Any] = {"seconds": self._seconds(name)}
+        if error is not None:
+            ending["error"], ending["error_type"] = describe(error)
+        if metadata:
+            ending["metadata"] = _metadata_or_why(metadata)
+        return ending
+
+    def _seconds(self, name: str) -> float:
+        return round(time.monotonic() - self._began.pop(name, time.monotonic()), 6)
+
+    def _change(
+        self,
+        step: StepExecution,
+        change: Mapping[str, Any],
+        on_durable: Callable[[StepExecution], None] | None,
+    ) -> StepExecution:
+        at = now()
+        changed = apply_change(step, change, at, self._open().run)
+        self._steps[step.name] = changed
+        self.store.append(changed, change, at, on_durable and partial(on_durable, changed))
+        return changed
+
+    def _tell(self, event: Event) -> None:
+        if self._listener is None:
+            return
+        try:
+            self._listener(event)
+        except Exception as error:  # noqa: BLE001 - raised again by end_execution
+            self._listener_error = self._listener_error or error
+
+    def tell(self, event: Event) -> None:
+        """For what is not recorded: log lines, draining."""
+        self._tell(event)
+
+    def _wake_all(self) -> None:
+        for waiting in self._waiting:
+            waiting.set()
+
+    # Both halves around a body of your own
+
+    @asynccontextmanager
+    async def track_step(self, name: str, *, rerun: bool = False) -> AsyncIterator[TrackedStep]:
+        """IN_PROGRESS is durable before the body, its end before this returns, whatever was raised.
+
+        The exception goes on to the caller; a cancelled body is CANCELLED. Many may be open at once. Raises
+        `StepAlreadyCompleted` for a completed step unless `rerun`, `ResultNotJson` if `result` cannot be
+        recorded (the step is then FAILED), `StateNotSaved` if the end could not be saved.
+        """
+        begun = await self._begin_or_cancel(name, rerun)
+        tracked = TrackedStep(name, begun.attempt, begun.key or "")
+        try:
+            yield tracked
+        except BaseException as error:
+            if isinstance(error, GeneratorExit):
+                raise
+            status = StepStatus.CANCELLED if _is_cancellation(error) else StepStatus.FAILED
+            self.fail(name, status, error if status is StepStatus.FAILED else None, tracked.metadata)
+            await self._all_durable()
+            raise
+        try:
+            self.complete(name, tracked.result, tracked.metadata)
+        except ResultNotJson as error:
+            self.fail(name, StepStatus.FAILED, error)
+            raise
+        finally:
+            await self._all_durable()
+
+    async def _begin_or_cancel(self, name: str, rerun: bool) -> StepExecution:
+        try:
+            return await self.begin(name, rerun=rerun)
+        except anyio.get_cancelled_exc_class():
+            if self._steps[name].status is StepStatus.IN_PROGRESS:
+                self.fail(name, StepStatus.CANCELLED, None)
+                await self._all_durable()
+            raise
+
+    async def _all_durable(self) -> None:
+        # The store bounds this wait: a disk that does not answer makes it fail.
+        with anyio.CancelScope(shield=True):
+            try:
+                await self.store.flush()
+            except StateNotSaved as error:
+                raise StateNotSaved(error.why, sorted(self._unsaved)) from error
+
+
+def _opening(
+    decision: Decision,
+    plan: Plan,
+    previous: ExecutionState | None,
+    config: Json,
+    profile: str | None,
+    namespace: str | None,
+    metadata: Mapping[str, Any] | None,
+    command: Json,
+) -> Opening:
+    goes_on_with = None if decision.new_run else previous
+    return Opening(
+        run_id=goes_on_with.run_id if goes_on_with else str(uuid.uuid4()),
+        profile=profile,
+        namespace=namespace,
+        started_at=goes_on_with.started_at if goes_on_with else now(),
+        config_hash=digest(config),
+        plan=plan,
+        steps=decision.steps,
+        run=goes_on_with.run if goes_on_with else None,
+        resumed_from=goes_on_with.resumed_from if goes_on_with else decision.resumed_from,
+        metadata=metadata or {},
+        command=command,
+    )
+
+
+def describe(error: BaseException) -> tuple[str, str]:
+    """An error as it is recorded: its message, at most `ERROR_LIMIT` characters, and its class."""
+    first = next(leaves(error))
+    others = sum(1 for _ in leaves(error)) - 1
+    text = str(first) or type(first).__name__
+    hint = getattr(first, "hint", None) if isinstance(first, EngineError) else None
+    text += f" ({hint})" if hint else ""
+    text += f" (and {others} more)" if others else ""
+    if len(text) > ERROR_LIMIT:
+        text = text[: ERROR_LIMIT - 1] + "…"
+    # A lone surrogate, as in a broken file name, is not UTF-8 and so no JSON.
+    return text.encode("utf-8", "backslashreplace").decode(), type(first).__name__
+
+
+def _metadata_or_why(metadata: Mapping[str, Any]) -> Json:
+    """Of a step that failed anyway: metadata that is no JSON must not hide the failure."""
+    try:
+        return as_json(dict(metadata))
+    except ResultNotJson as error:
+        return {"metadata": str(error)}
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    cancelled = (anyio.get_cancelled_exc_class(), KeyboardInterrupt, SystemExit)
+    return any(isinstance(leaf, cancelled) for leaf in leaves(error))
+
+
+def _finished(step: StepExecution) -> StepFinished:
+    return StepFinished(
+        step.name,
+        step.status,
+        attempt=step.attempt,
+        seconds=step.duration,
+        error=step.error,
+        error_type=step.error_type,
+        reused_from=step.metadata.get("reused_from") if step.metadata else None,
+        output=step.output,
+        metadata=step.metadata,
+    )
+
+
+async def load_execution_history(path: str | Path, limit: int | None = 10) -> list[ExecutionState]:
+    """The newest runs recorded in a state folder; takes no lock and creates nothing."""
+    from .stores.files import FileStore
+
+    return await FileStore.read(path).history(limit)
