@@ -1,0 +1,75 @@
+"""What every app has, whatever its `type:`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field
+
+from sbkube.apps.fields import STAGES, Count, Duration, Model, NotEmpty, Spellings, Stage, TimeLimit
+from sbkube.apps.hooks import AppHooks
+
+__all__ = ["STAGES", "App", "Dependency", "RetryRule", "Stage"]
+
+OnInterrupt = Literal["rerun", "verify", "ask"]
+
+
+class Dependency(Model):
+    """`stage` is the stage of the other app that is waited for; none is its last."""
+
+    app: NotEmpty
+    stage: Stage | None = None
+    optional: bool = False
+
+
+def _dependency(value: object) -> object:
+    return value if isinstance(value, Mapping | Dependency | list) else {"app": value}
+
+
+class RetryRule(Model):
+    """How often and after which pauses a step is tried again."""
+
+    retries: Count = 2
+    base: Duration = 1.0
+    factor: Annotated[float, Field(ge=1)] = 2.0
+    cap: Duration = 60.0
+    jitter: Annotated[float, Field(ge=0, le=1)] = 0.3
+
+
+class App(Model):
+    """`namespace` is None until the file's is filled in; "" means: as the manifest says."""
+
+    stages: ClassVar[tuple[Stage, ...]] = ()
+
+    type: str
+    depends_on: tuple[Annotated[Dependency, BeforeValidator(_dependency)], ...] = ()
+    enabled: bool = True
+    notes: str | None = None
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    namespace: str | None = None
+    context: str | None = None
+    retry: RetryRule | None = None
+    time_limit: TimeLimit | None = None
+    on_interrupt: OnInterrupt | None = None
+    hooks: AppHooks | None = None
+
+    @classmethod
+    def modernised(cls, data: dict[str, Any], spellings: Spellings) -> dict[str, Any]:
+        """Besides single fields: `specs`, which once held all that is not common to all types."""
+        specs = data.get("specs")
+        if isinstance(specs, Mapping) and not specs.keys() & data.keys():
+            del data["specs"]
+            spellings.hint(("specs",), "the fields under `specs` stand directly in the app now")
+            for key, value in specs.items():
+                data[key] = value
+                spellings.renamed[(key,)] = ("specs", key)
+        if "description" in data and "description" not in cls.model_fields and "notes" not in data:
+            data["notes"] = data.pop("description")
+            spellings.rename(("description",), ("notes",))
+        return super().modernised(data, spellings)
+
+    def time_limit_of(self, stage: Stage) -> float | None:
+        limit = self.time_limit
+        return limit.get(stage) if isinstance(limit, dict) else limit

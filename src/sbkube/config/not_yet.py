@@ -1,0 +1,37 @@
+"""What is valid and refused all the same, because nothing here does it yet."""
+
+from __future__ import annotations
+
+from sbkube.apps.base import App
+from sbkube.apps.helm import HelmApp
+from sbkube.config.files import groups_in
+from sbkube.config.project import Project
+from sbkube.errors import NotYet
+
+TYPES = ("kustomize", "git", "http", "action", "hook")
+
+
+def refuse_not_yet(project: Project) -> None:
+    """Raises NotYet for the first such thing of an enabled app, or of the project."""
+    if project.phases:
+        raise NotYet("a project with phases", where=project.where("phases"))
+    if project.app_dirs:
+        raise NotYet("a project of several app groups (`app_dirs`)", where=project.where("app_dirs"))
+    if not project.apps and (groups := groups_in(project.folder)):
+        raise NotYet(f"a project of several app groups ({', '.join(groups)})", where=project.where())
+    if project.hooks:
+        raise NotYet("a hook around a command", where=project.where("hooks"))
+    for name, app in project.apps.items():
+        if app.enabled:
+            _refuse_app(project, name, app)
+
+
+def _refuse_app(project: Project, name: str, app: App) -> None:
+    if app.type in TYPES:
+        raise NotYet(f"an app of type {app.type} ({name!r})", where=project.position(name, "type"))
+    if app.hooks is not None:
+        raise NotYet(f"a hook of an app ({name!r})", where=project.position(name, "hooks"))
+    if isinstance(app, HelmApp) and app.is_remote:
+        local = f"; a local chart is written `./{app.chart}`" if (project.folder / app.chart).exists() else ""
+        what = f"a chart from elsewhere ({app.chart!r} of app {name!r}{local})"
+        raise NotYet(what, where=project.position(name, "chart"))

@@ -1,0 +1,60 @@
+"""A project as it was loaded: checked, merged, with its defaults applied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from sbkube.apps.base import App
+from sbkube.apps.fields import Spellings
+from sbkube.apps.hooks import CommandHooks
+from sbkube.config import profiles
+from sbkube.config.layers import Layers
+from sbkube.config.models import Command, Limits, Phase, Settings
+from sbkube.errors import Position
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """`folder` is that of the config file: what apps name by a path is relative to it."""
+
+    folder: Path
+    config_file: Path
+    files: tuple[Path, ...]
+    profile: str | None
+    namespace: str
+    settings: Settings
+    apps: Mapping[str, App]
+    target: Literal["cluster"] | Path
+    limits: Limits
+    notices: list[str]
+    metadata: Mapping[str, Any]
+    phases: Mapping[str, Phase]
+    app_dirs: tuple[str, ...]
+    deps: tuple[str, ...]
+    hooks: Mapping[Command, CommandHooks]
+    _layers: Layers = field(repr=False, compare=False)
+    _spelled: Mapping[str, Spellings] = field(repr=False, compare=False)
+
+    def position(self, app: str, *path: str | int) -> Position:
+        """Where a field of an app is written, by its name of today; else where the app is."""
+        spelled = self._spelled.get(app)
+        written = spelled.written(path) if spelled else path
+        depth, where = self._layers.trace(("apps", app, *written))
+        if path and depth <= 2:
+            default_depth, default = self._layers.trace(("defaults", *path))
+            return default if default_depth > 1 else where
+        return where
+
+    def where(self, *path: str | int) -> Position:
+        """Where something outside the apps is written."""
+        return self._layers.position(path)
+
+    def find_values_file(self, name: str) -> Path | None:
+        return profiles.find_values_file(self.folder, self.profile, name)
+
+    def values_candidates(self, name: str) -> list[Path]:
+        """All places that `find_values_file` looks at, in order."""
+        return profiles.values_candidates(self.folder, self.profile, name)
