@@ -75,7 +75,10 @@ class BinaryHelm:
             values_file = _values_file(folder, values, chart)
             arguments = ["lint", "--namespace", "default", "--values", values_file]
             output = await self._run(arguments, [absolute(chart)], folder, chart, may_fail=True)
-        return _lint_messages(output)
+        messages = _lint_messages(output)
+        if not messages and (refusal := _LINT_REFUSED.search(output)):
+            raise ChartError(refusal[1], chart=chart)
+        return messages
 
     async def version(self) -> str:
         with _scratch() as folder:
@@ -189,10 +192,10 @@ def _error(text: str, chart: Path | None) -> HelmError:
     if "missing in charts/ directory" in text:
         found = text[text.index("found in Chart.yaml") :]
         return ChartError(found, chart=chart, hint=f"run `helm dependency build {chart}`")
-    if any(words in text for words in _VALUES):
-        return ValuesError(text, chart=chart)
     if any(words in text for words in _RENDER):
         return RenderError(text, chart=chart)
+    if any(words in text for words in _VALUES):
+        return ValuesError(text, chart=chart)
     return ChartError(text, chart=chart)
 
 
@@ -297,6 +300,7 @@ def _document(chunk: _Chunk) -> Document:
 
 
 _LINT = re.compile(r"^\[(INFO|WARNING|ERROR)\] ([^:\n]*): ", re.MULTILINE)
+_LINT_REFUSED = re.compile(r"^Error (.+)", re.MULTILINE)
 _LINT_END = re.compile(r"\n+(==> |Error: |\d+ chart\(s\) linted).*\Z", re.DOTALL)
 
 

@@ -1,0 +1,1 @@
+{{- define "notes.more" }}More of {{ .Chart.Name }} in {{ .Template.BasePath }}{{ end }}
