@@ -9,6 +9,8 @@ from pydantic import BeforeValidator, Field
 
 from sbkube.apps.fields import STAGES, Count, Duration, Model, NotEmpty, Spellings, Stage, TimeLimit
 from sbkube.apps.hooks import AppHooks
+from sbkube.apps.work import Json, Place, Reading, Work
+from sbkube.errors import NotYet
 
 __all__ = ["STAGES", "App", "Dependency", "RetryRule", "Stage"]
 
@@ -41,9 +43,14 @@ class App(Model):
     """`namespace` is None until the file's is filled in; "" means: as the manifest says."""
 
     stages: ClassVar[tuple[Stage, ...]] = ()
+    is_deployed: ClassVar[bool] = False
+    """Its objects go to the target, which may prune them when the app is gone."""
+    unless_said: ClassVar[OnInterrupt] = "rerun"
 
     type: str
-    depends_on: tuple[Annotated[Dependency, BeforeValidator(_dependency)], ...] = ()
+    depends_on: tuple[
+        Annotated[Dependency, BeforeValidator(_dependency, json_schema_input_type=NotEmpty | Dependency)], ...
+    ] = ()
     enabled: bool = True
     notes: str | None = None
     labels: dict[str, str] = {}
@@ -73,3 +80,15 @@ class App(Model):
     def time_limit_of(self, stage: Stage) -> float | None:
         limit = self.time_limit
         return limit.get(stage) if isinstance(limit, dict) else limit
+
+    def after_interruption(self, stage: Stage) -> OnInterrupt:
+        """The other stages write to a fresh folder, so nothing of theirs can be in doubt."""
+        return (self.on_interrupt or self.unless_said) if stage == "deploy" else "rerun"
+
+    def reads(self, stage: Stage, place: Place) -> Reading:
+        """What the stage depends on; looks only where files are, never into them."""
+        raise NotYet(f"an app of type {self.type} ({place.name!r})", where=place.where("type"))
+
+    async def perform(self, stage: Stage, work: Work) -> Json:
+        """Does the stage; what is left in `work.out`, or else what this returns, is its output."""
+        raise NotYet(f"an app of type {self.type} ({work.place.name!r})", where=work.place.where("type"))

@@ -2,21 +2,101 @@
 
 from __future__ import annotations
 
+import shlex
+from collections import deque
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from sbkube.apps.base import App, Stage
-from sbkube.apps.fields import NotEmpty, Secret
+from sbkube.apps.base import App, OnInterrupt, Stage
+from sbkube.apps.fields import FromEnv, NotEmpty, Secret
+from sbkube.apps.work import Json, Place, Reading, Work
+from sbkube.errors import Position, SbkubeError
+from sbkube.process import Exit, run_process
 
 Command = NotEmpty | Annotated[tuple[str, ...], Field(min_length=1)]
+
+_TOLD_LINES = 5
+_FORBIDDEN = ("0", "false", "no", "off")
+
+
+class CommandFailed(SbkubeError):
+    """A command of an app ended with an error."""
+
+    def __init__(self, command: str, ended: Exit, lines: list[str], where: Position) -> None:
+        told = "".join(f"\n  {line}" for line in lines)
+        super().__init__(f"{command!r} failed: {ended}{told}", where=where)
+        self.command = command
+        self.code = ended.code
+
+
+class CommandsForbidden(SbkubeError):
+    def __init__(self, where: Position) -> None:
+        super().__init__(
+            "commands are forbidden by SBKUBE_ALLOW_EXEC", hint="unset it to allow them", where=where
+        )
+
+
+class SecretMissing(SbkubeError):
+    def __init__(self, name: str, variable: str, where: Position) -> None:
+        super().__init__(
+            f"`env.{name}` comes from the environment variable {variable!r}, which is not set",
+            hint=f"`export {variable}=…` before the run",
+            where=where,
+        )
 
 
 class ExecApp(App):
     """A command is text for `sh -c`, or a list of arguments that no shell sees."""
 
     stages: ClassVar[tuple[Stage, ...]] = ("deploy",)
+    unless_said: ClassVar[OnInterrupt] = "ask"
 
     type: Literal["exec"]
     commands: Annotated[tuple[Command, ...], Field(min_length=1)]
     env: dict[str, Secret] = {}
+
+    def reads(self, stage: Stage, place: Place) -> Reading:
+        plain = {name: value for name, value in self.env.items() if isinstance(value, str)}
+        named = {name: value.from_env for name, value in self.env.items() if isinstance(value, FromEnv)}
+        commands = [command if isinstance(command, str) else list(command) for command in self.commands]
+        settings: dict[str, Json] = {"commands": commands, "env": plain, "env_from": named}
+        return Reading(settings, secrets=tuple(dict.fromkeys(named.values())))
+
+    async def perform(self, stage: Stage, work: Work) -> Json:
+        """Nothing is returned: what commands do cannot be seen, so each run counts as a new output."""
+        if work.env.get("SBKUBE_ALLOW_EXEC", "").lower() in _FORBIDDEN:
+            raise CommandsForbidden(work.place.where("commands"))
+        env = {**work.env, **self._own_env(work)}
+        for index, command in enumerate(self.commands):
+            await self._run(command, index, env, work)
+        return None
+
+    def _own_env(self, work: Work) -> dict[str, str]:
+        own = {}
+        for name, value in self.env.items():
+            if isinstance(value, str):
+                own[name] = value
+            elif value.from_env in work.env:
+                own[name] = work.env[value.from_env]
+            else:
+                raise SecretMissing(name, value.from_env, work.place.where("env", name))
+        return own
+
+    async def _run(self, command: Command, index: int, env: dict[str, str], work: Work) -> None:
+        last: deque[str] = deque(maxlen=_TOLD_LINES)
+        hidden = [
+            env[v.from_env] for v in self.env.values() if isinstance(v, FromEnv) and env.get(v.from_env)
+        ]
+
+        async def on_line(line: str) -> None:
+            for secret in hidden:
+                line = line.replace(secret, "***")
+            last.append(line)
+            await work.log(line)
+
+        words = command if isinstance(command, str) else list(command)
+        ended = await run_process(words, cwd=work.place.folder, env=env, on_line=on_line)
+        if not ended.ok:
+            told = command if isinstance(command, str) else shlex.join(command)
+            raise CommandFailed(told, ended, list(last), work.place.where("commands", index))

@@ -37,7 +37,7 @@ class Spellings:
     doubled: dict[str, str] = field(default_factory=dict)  # old spelling -> today's, which is there too
 
     def rename(self, old: Path, new: Path) -> None:
-        self.renamed[new] = old
+        self.renamed[new] = self.written(old)
         self.hint(old, f"`{dotted(old)}` is an older spelling of `{dotted(new)}`")
 
     def hint(self, path: Path, text: str) -> None:

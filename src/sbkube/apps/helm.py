@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
+from anyio.to_thread import run_sync
 from pydantic import BeforeValidator, field_validator, model_validator
 
 from sbkube.apps.base import App, Stage
+from sbkube.apps.charts import change_chart, take_chart
 from sbkube.apps.fields import Duration, NotEmpty, Spellings, one_or_many
+from sbkube.apps.manifests import with_metadata
+from sbkube.apps.rendered import deploy_rendered, write_rendered
+from sbkube.apps.work import FileInput, Json, Place, Reading, Work
+from sbkube.documents import read
+from sbkube.errors import Position, SbkubeError
+from sbkube.helm.base import Capabilities, HelmCrashed, HelmError, HelmMissing, RenderRequest
+from sbkube.helm.values import final_values
+from sbkube.targets.base import Manifests
 
 Crds = Literal["install", "upgrade", "skip"]
 
@@ -74,3 +87,142 @@ class HelmApp(App):
         if self.chart.startswith((".", "/", "~")):
             return False
         return "/" in self.chart or self.chart.startswith("git+")
+
+    # What its stages read and do
+
+    is_deployed: ClassVar[bool] = True
+
+    def reads(self, stage: Stage, place: Place) -> Reading:
+        match stage:
+            case "prepare":
+                return Reading(files=(self._chart(place),))
+            case "build":
+                overrides = self._overrides(place)
+                settings = {"overrides": [path for path, _ in overrides], "removes": list(self.removes)}
+                return Reading(settings, tuple(file for _, file in overrides))
+            case "template":
+                return Reading(self._template_settings(place), tuple(self._values_files(place)))
+            case "deploy":
+                return Reading({"release": self.release(place), "namespace": place.namespace})
+
+    async def perform(self, stage: Stage, work: Work) -> Json:
+        match stage:
+            case "prepare":
+                chart = self._chart(work.place).present()
+                await run_sync(take_chart, chart, work.out / "chart", self.chart, work.place.where("chart"))
+            case "build":
+                await self._build(work)
+            case "template":
+                await self._template(work)
+            case "deploy":
+                return await deploy_rendered(work)
+        return None
+
+    def release(self, place: Place) -> str:
+        return self.release_name or place.name
+
+    def _chart(self, place: Place) -> FileInput:
+        path = place.folder / Path(self.chart).expanduser()
+        found = path if path.exists() else None
+        return FileInput("chart", self.chart, found, place.where("chart"), (path,))
+
+    def _overrides(self, place: Place) -> list[tuple[str, FileInput]]:
+        """Each path in the chart, and the file that takes it."""
+        home = place.folder / "overrides" / place.name
+        found: list[tuple[str, FileInput]] = []
+        for index, item in enumerate(self.overrides):
+            where = place.where("overrides", index)
+            if isinstance(item, dict):
+                found += [
+                    (path, _override(file, (home / file, place.folder / file), where))
+                    for path, file in item.items()
+                ]
+            elif any(sign in item for sign in "*?["):
+                matches = sorted(path for path in home.glob(item) if path.is_file())
+                found += [
+                    (m.relative_to(home).as_posix(), _override(_named(m, place), (m,), where))
+                    for m in matches
+                ]
+                if not matches:
+                    found.append((item, _override(f"overrides/{place.name}/{item}", (home / item,), where)))
+            else:
+                found.append((item, _override(f"overrides/{place.name}/{item}", (home / item,), where)))
+        return found
+
+    async def _build(self, work: Work) -> None:
+        overrides = [(path, file.present(), file.where) for path, file in self._overrides(work.place)]
+        removes = [(path, work.place.where("removes", n)) for n, path in enumerate(self.removes)]
+        chart = work.inputs["prepare"] / "chart"
+        unmatched = await run_sync(change_chart, chart, work.out / "chart", overrides, removes)
+        for path in unmatched:
+            await work.log(f"nothing to remove: {path!r} is not in the chart")
+
+    def _values_files(self, place: Place) -> Iterator[FileInput]:
+        for index, item in enumerate((*place.shared_values, *self.values)):
+            if isinstance(item, str):
+                shared = index < len(place.shared_values)
+                where = place.where() if shared else place.where("values", index - len(place.shared_values))
+                looked_at = tuple(place.values_candidates(item))
+                found = next((path for path in looked_at if path.is_file()), None)
+                yield FileInput("values file", item, found, where, looked_at)
+
+    def _template_settings(self, place: Place) -> dict[str, Json]:
+        return {
+            "release": self.release(place),
+            "namespace": place.namespace,
+            "values": [*place.shared_values, *self.values],
+            "set_values": self.set_values if isinstance(self.set_values, dict) else list(self.set_values),
+            "kube_version": self.kube_version,
+            "api_versions": list(self.api_versions),
+            "crds": self.crd_policy,
+            "labels": dict(place.object_labels),
+            "annotations": dict(place.object_annotations),
+        }
+
+    async def _template(self, work: Work) -> None:
+        place = work.place
+        request = RenderRequest(
+            chart=work.inputs["build"] / "chart",
+            release=self.release(place),
+            namespace=place.namespace or "default",
+            values=await run_sync(self._final_values, place),
+            capabilities=Capabilities(self.kube_version, self.api_versions),
+            include_crds=self.crd_policy != "skip",
+        )
+        helm = await work.helm()
+        try:
+            rendered = await helm.render(request)
+        except (HelmCrashed, HelmMissing):
+            raise
+        except HelmError as error:
+            raise ChartFailed(self.chart, error, place.where("chart")) from error
+        parts = [rendered.crds, rendered.manifests, rendered.hooks]
+        if place.object_labels or place.object_annotations:
+            put = partial(with_metadata, labels=place.object_labels, annotations=place.object_annotations)
+            parts = [await run_sync(put, part) for part in parts]
+        await write_rendered(work.out, Manifests(*parts), rendered.notes)
+
+    def _final_values(self, place: Place) -> dict[str, Any]:
+        files = {file.name: file for file in self._values_files(place)}
+        layers = [
+            read(files[item].present()).mapping() if isinstance(item, str) else item
+            for item in (*place.shared_values, *self.values)
+        ]
+        return final_values(layers, self.set_values)
+
+
+class ChartFailed(SbkubeError):
+    """Helm refused a chart; told with its name in the config instead of where its copy lies."""
+
+    def __init__(self, chart: str, error: HelmError, where: Position) -> None:
+        super().__init__(f"chart {chart!r}: {error.text}", hint=error.hint, where=where)
+        self.text = error.text
+
+
+def _override(name: str, candidates: tuple[Path, ...], where: Position) -> FileInput:
+    found = next((path for path in candidates if path.is_file()), None)
+    return FileInput("override", name, found, where, candidates)
+
+
+def _named(path: Path, place: Place) -> str:
+    return path.relative_to(place.folder).as_posix()

@@ -2,17 +2,85 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
+from anyio.to_thread import run_sync
 from pydantic import BeforeValidator, Field
 
 from sbkube.apps.base import App, Stage
 from sbkube.apps.fields import NotEmpty, one_or_many
+from sbkube.apps.manifests import Manifest, read_manifests, stream, with_metadata
+from sbkube.apps.rendered import deploy_rendered, write_rendered
+from sbkube.apps.work import FileInput, Json, Place, Reading, Work
+from sbkube.documents import read_text
+from sbkube.targets.base import Manifests
+
+_SUFFIXES = (".yaml", ".yml", ".json")
 
 
 class YamlApp(App):
+    """`manifests` are files, globs, or folders, whose files are taken in the order of their names."""
+
     stages: ClassVar[tuple[Stage, ...]] = ("template", "deploy")
     older: ClassVar = {"files": "manifests", "path": "manifests"}
+    is_deployed: ClassVar[bool] = True
 
     type: Literal["yaml"]
     manifests: Annotated[tuple[NotEmpty, ...], BeforeValidator(one_or_many), Field(min_length=1)]
+
+    @property
+    def is_remote(self) -> bool:
+        return any(item.startswith(("http://", "https://", "${repos.")) for item in self.manifests)
+
+    def reads(self, stage: Stage, place: Place) -> Reading:
+        if stage == "deploy":
+            return Reading({"namespace": place.namespace})
+        settings: dict[str, Json] = {
+            "manifests": list(self.manifests),
+            "labels": dict(place.object_labels),
+            "annotations": dict(place.object_annotations),
+        }
+        return Reading(settings, tuple(self._files(place)))
+
+    async def perform(self, stage: Stage, work: Work) -> Json:
+        if stage == "deploy":
+            return await deploy_rendered(work)
+        await write_rendered(work.out, await run_sync(self._rendered, work.place))
+        return None
+
+    def _files(self, place: Place) -> Iterator[FileInput]:
+        for index, item in enumerate(self.manifests):
+            where = place.where("manifests", index)
+            found = _matches(place.folder, item)
+            for path in found:
+                yield FileInput("manifest", _name(path, place.folder), path, where)
+            if not found:
+                yield FileInput("manifest", item, None, where, (place.folder / item,))
+
+    def _rendered(self, place: Place) -> Manifests:
+        found: list[Manifest] = []
+        for file in dict.fromkeys(self._files(place)):
+            path = file.present()
+            found += read_manifests(read_text(path), path, file.name)
+        crds = stream(m for m in found if m.is_crd)
+        others = stream(m for m in found if not m.is_crd)
+        return Manifests(
+            *(with_metadata(part, place.object_labels, place.object_annotations) for part in (crds, others))
+        )
+
+
+def _matches(folder: Path, item: str) -> list[Path]:
+    path = folder / Path(item).expanduser()
+    if path.is_dir():
+        return sorted(child for child in path.rglob("*") if child.suffix in _SUFFIXES and child.is_file())
+    if path.exists():
+        return [path]
+    if any(sign in item for sign in "*?["):
+        return sorted(match for match in folder.glob(item) if match.is_file())
+    return []
+
+
+def _name(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)

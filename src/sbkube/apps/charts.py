@@ -1,0 +1,105 @@
+"""A chart on disk: copied or unpacked, then changed by overrides and removes. Blocking."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from sbkube.errors import Position, SbkubeError
+
+_LARGEST = 512 * 1024 * 1024
+"""Bytes that an archive may unpack to."""
+
+
+class UnusableChart(SbkubeError):
+    """A folder or archive is no chart, or one that should not be unpacked."""
+
+    def __init__(self, chart: str, why: str, where: Position | None = None) -> None:
+        super().__init__(f"chart {chart!r} {why}", where=where)
+
+
+class OutsideChart(SbkubeError):
+    """A path in a chart leads out of it."""
+
+    def __init__(self, path: str, where: Position) -> None:
+        super().__init__(f"{path!r} is not a path inside the chart", where=where)
+
+
+def take_chart(source: Path, into: Path, written: str, where: Position) -> None:
+    """The chart's files, from a folder or a `.tgz`."""
+    if source.is_dir():
+        if not (source / "Chart.yaml").is_file():
+            raise UnusableChart(written, f"has no `Chart.yaml` in {source}", where)
+        shutil.copytree(source, into, ignore=shutil.ignore_patterns(".git"))
+        return
+    unpacked = into.with_name("unpacked")
+    try:
+        _unpack(source, unpacked, written, where)
+        folders = [child for child in unpacked.iterdir() if (child / "Chart.yaml").is_file()]
+        if len(folders) != 1:
+            raise UnusableChart(written, "has no `Chart.yaml` in the one folder an archive holds", where)
+        folders[0].rename(into)
+    finally:
+        shutil.rmtree(unpacked, ignore_errors=True)
+
+
+def _unpack(source: Path, into: Path, written: str, where: Position) -> None:
+    try:
+        with tarfile.open(source, "r:gz") as archive:
+            total = 0
+            for member in archive:
+                total += member.size
+                if total > _LARGEST:
+                    raise UnusableChart(written, f"unpacks to more than {_LARGEST >> 20} MiB", where)
+                # The filter refuses links and paths that lead out of the folder.
+                archive.extract(member, into, filter="data")
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise UnusableChart(written, f"cannot be unpacked: {error}", where) from error
+
+
+def change_chart(
+    source: Path,
+    into: Path,
+    overrides: Iterable[tuple[str, Path, Position]],
+    removes: Iterable[tuple[str, Position]],
+) -> list[str]:
+    """A copy with files replaced or added, then others removed; returns the removes that matched nothing."""
+    shutil.copytree(source, into)
+    for path, file, where in overrides:
+        target = _inside(into, path, where)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.is_dir():
+            shutil.rmtree(target)
+        shutil.copyfile(file, target)
+    return [path for path, where in removes if not _remove(into, path, where)]
+
+
+def _remove(chart: Path, pattern: str, where: Position) -> bool:
+    relative = _relative(pattern, where)
+    found = (
+        [_inside(chart, pattern, where)]
+        if not any(c in pattern for c in "*?[")
+        else list(chart.glob(relative))
+    )
+    for path in found:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif os.path.lexists(path):
+            path.unlink()
+        else:
+            return False
+    return bool(found)
+
+
+def _inside(chart: Path, path: str, where: Position) -> Path:
+    return chart / _relative(path, where)
+
+
+def _relative(path: str, where: Position) -> str:
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts:
+        raise OutsideChart(path, where)
+    return str(PurePosixPath(*parts))

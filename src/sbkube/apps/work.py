@@ -1,0 +1,183 @@
+"""What a stage of an app is given, says that it reads, and leaves behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import uuid4
+
+from anyio.to_thread import run_sync
+
+from sbkube.apps.fields import Stage
+from sbkube.engine import StepContext
+from sbkube.errors import Position, SbkubeError
+from sbkube.helm.base import Helm
+from sbkube.targets.base import Target
+from sbkube.targets.trees import digest_file, digest_tree
+
+Json = Any
+
+
+class FileMissing(SbkubeError):
+    """A file or folder that an app names is not there."""
+
+    def __init__(self, what: str, name: str, looked_at: Iterable[Path], where: Position | None) -> None:
+        places = [str(path) for path in looked_at]
+        hint = f"looked at: {', '.join(places)}" if places else None
+        super().__init__(f"{what} {name!r} is missing", where=where, hint=hint)
+        self.name = name
+
+
+@dataclass(frozen=True, slots=True)
+class FileInput:
+    """A file or folder that a stage reads; `path` is None if it is not there."""
+
+    what: str
+    """Such as `values file`: for messages, and with the name the name of the component."""
+    name: str
+    """As the user wrote it."""
+    path: Path | None
+    where: Position
+    looked_at: tuple[Path, ...] = ()
+
+    @property
+    def component(self) -> str:
+        return f"{self.what} {self.name}"
+
+    def present(self) -> Path:
+        """The path; raises `FileMissing` with the line in the config."""
+        if self.path is None or not self.path.exists():
+            raise FileMissing(self.what, self.name, self.looked_at, self.where)
+        return self.path
+
+
+def digest_input(path: Path | None) -> str | None:
+    """Of a file or folder; None if there is none."""
+    if path is None:
+        return None
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return digest_tree(path) if path.is_dir() else digest_file(path)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """All that the result of a stage depends on, besides what it needs from other steps."""
+
+    settings: dict[str, Json] = field(default_factory=dict)
+    files: tuple[FileInput, ...] = ()
+    secrets: tuple[str, ...] = ()
+    """Names of environment variables whose values count without ever being written."""
+
+
+class Place(Protocol):
+    """Where an app stands in its project."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def folder(self) -> Path:
+        """Of the config file; what the app names by a path is relative to it."""
+        ...
+
+    @property
+    def namespace(self) -> str: ...
+
+    @property
+    def shared_values(self) -> tuple[str | dict[str, Any], ...]:
+        """Values for every helm app, below its own: files as written, or mappings."""
+        ...
+
+    @property
+    def object_labels(self) -> Mapping[str, str]: ...
+
+    @property
+    def object_annotations(self) -> Mapping[str, str]: ...
+
+    def where(self, *path: str | int) -> Position: ...
+
+    def values_candidates(self, name: str) -> list[Path]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a stage works with; `out` is a fresh folder that becomes its output when it succeeds."""
+
+    place: Place
+    context: StepContext
+    inputs: Mapping[Stage, Path]
+    """Outputs of the earlier stages of the app."""
+    out: Path
+    helm: Callable[[], Awaitable[Helm]]
+    target: Target
+    env: Mapping[str, str]
+    """The environment for commands."""
+    log: Callable[[str], Awaitable[None]]
+    """One line for the step's log."""
+    time_limit: float | None = None
+
+
+class Outputs:
+    """What stages made: `out/<app>/<stage>/<digest>`, each written to a fresh folder and renamed.
+
+    So part of an output is never taken for one, and none of it needs to be synced: a completion counts only
+    while its folder has the recorded digest.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    async def fresh(self, app: str, stage: Stage) -> Path:
+        return await run_sync(self._fresh, app, stage)
+
+    async def keep(self, fresh: Path) -> dict[str, Json]:
+        """Moves a finished folder to where it belongs; what the step returns and what is recorded."""
+        return await run_sync(self._keep, fresh)
+
+    async def discard(self, fresh: Path) -> None:
+        await run_sync(shutil.rmtree, fresh, True)
+
+    async def holds(self, output: Json) -> bool:
+        return await run_sync(self._holds, output)
+
+    def path(self, output: Json) -> Path:
+        return self.folder / str(output["path"])
+
+    def _fresh(self, app: str, stage: Stage) -> Path:
+        fresh = self.folder / app / stage / f".fresh-{uuid4().hex[:12]}"
+        fresh.mkdir(parents=True, mode=0o700)
+        return fresh
+
+    def _keep(self, fresh: Path) -> dict[str, Json]:
+        digest = digest_tree(fresh)
+        kept = fresh.with_name(digest[:16])
+        if kept.exists() and digest_tree(kept) != digest:
+            shutil.rmtree(kept)
+        if kept.exists():
+            shutil.rmtree(fresh)
+            os.utime(kept)
+        else:
+            fresh.rename(kept)
+        return {"digest": digest, "path": kept.relative_to(self.folder).as_posix()}
+
+    def _holds(self, output: Json) -> bool:
+        try:
+            return bool(digest_tree(self.path(output)) == output["digest"])
+        except (OSError, KeyError, TypeError):
+            return False
+
+    def remove_unused(self, used: Iterable[str], older_than: float) -> None:
+        """Blocking: removes fresh leftovers and outputs that nothing uses and that are older (by `time.time`)."""
+        kept = set(used)
+        for stage in self.folder.glob("*/*"):
+            for output in stage.iterdir() if stage.is_dir() else ():
+                unused = output.relative_to(self.folder).as_posix() not in kept
+                with suppress(OSError):
+                    if unused and output.stat().st_mtime < older_than:
+                        shutil.rmtree(output, ignore_errors=True)

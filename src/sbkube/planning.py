@@ -1,0 +1,363 @@
+"""From a project and what its files hold to steps, and from what was asked for to a selection. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sbkube.apps.base import STAGES, App, OnInterrupt, Stage
+from sbkube.apps.exec import ExecApp
+from sbkube.apps.work import FileInput, Reading
+from sbkube.config.project import Project
+from sbkube.engine import Retry, Selection
+from sbkube.engine.stores.base import Plan
+from sbkube.errors import ConfigError, Position
+from sbkube.helm.base import HelmCrashed
+
+GATE = "done"
+"""The stage of an app that has none: `shop-ready:done`."""
+
+ONCE_MORE = Retry(retries=2, when=lambda error: is_transient(error))
+
+
+@dataclass(frozen=True, slots=True)
+class AppPlace:
+    """An app's place in its project, as its stages see it (`apps.work.Place`)."""
+
+    project: Project = field(repr=False)
+    name: str
+
+    @property
+    def app(self) -> App:
+        return self.project.apps[self.name]
+
+    @property
+    def folder(self) -> Path:
+        return self.project.folder
+
+    @property
+    def namespace(self) -> str:
+        return self.app.namespace if self.app.namespace is not None else self.project.namespace
+
+    @property
+    def shared_values(self) -> tuple[str | dict[str, Any], ...]:
+        settings = self.project.settings
+        file = (settings.cluster_values_file,) if settings.cluster_values_file else ()
+        return (*file, *((settings.global_values,) if settings.global_values else ()))
+
+    @property
+    def object_labels(self) -> Mapping[str, str]:
+        return {**self.project.settings.global_labels, **self.app.labels}
+
+    @property
+    def object_annotations(self) -> Mapping[str, str]:
+        return {**self.project.settings.global_annotations, **self.app.annotations}
+
+    def where(self, *path: str | int) -> Position:
+        return self.project.position(self.name, *path)
+
+    def values_candidates(self, name: str) -> list[Path]:
+        return self.project.values_candidates(name)
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """A step before it has a body."""
+
+    id: str
+    app: str
+    stage: Stage | None
+    """None: a gate."""
+    needs: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    files: tuple[FileInput, ...] = ()
+    late: frozenset[str] = frozenset()
+    """Components that may appear or change until the step starts, because a step before it makes them."""
+    secrets: tuple[str, ...] = ()
+    pools: tuple[str, ...] = ()
+    time_limit: float | None = None
+    retry: Retry = ONCE_MORE
+    on_interrupt: OnInterrupt = "rerun"
+    enabled: bool = True
+
+
+def is_transient(error: Exception) -> bool:
+    return isinstance(error, HelmCrashed)
+
+
+def step_id(app: str, stage: Stage | None) -> str:
+    return f"{app}:{stage or GATE}"
+
+
+def readings(project: Project) -> dict[tuple[str, Stage], Reading]:
+    """What each stage of each enabled app reads; looks only where files are."""
+    return {
+        (name, stage): app.reads(stage, AppPlace(project, name))
+        for name, app in project.apps.items()
+        if app.enabled
+        for stage in app.stages
+    }
+
+
+def plan_stages(
+    project: Project,
+    read: Mapping[tuple[str, Stage], Reading],
+    digests: Mapping[Path, str | None],
+    *,
+    target: Mapping[str, str],
+    secret: Callable[[str], str | None],
+    earlier: Plan | None = None,
+) -> list[StagePlan]:
+    """The steps of a project, as declared.
+
+    `digests` are those of all files that are read, `target` identifies where deploys go, `secret` gives a keyed
+    digest of an environment variable. `earlier` is the plan of the run before: a file that an `exec` app made
+    then still comes from it, though it is there now.
+    """
+    facts = _Facts(project, read, digests, dict(target), secret, earlier)
+    return [stage for name in project.apps for stage in _stages(AppPlace(project, name), facts)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    project: Project
+    read: Mapping[tuple[str, Stage], Reading]
+    digests: Mapping[Path, str | None]
+    target: dict[str, str]
+    secret: Callable[[str], str | None]
+    earlier: Plan | None
+
+    def digest(self, file: FileInput) -> str | None:
+        return None if file.path is None else self.digests.get(file.path)
+
+
+def _stages(place: AppPlace, facts: _Facts) -> Iterator[StagePlan]:
+    app, name = place.app, place.name
+    before = _waits_for(place)
+    if not app.stages:
+        yield StagePlan(
+            step_id(name, None), name, None, after=before, inputs={"type": app.type}, enabled=app.enabled
+        )
+    for index, stage in enumerate(app.stages):
+        id = step_id(name, stage)
+        reading = facts.read.get((name, stage), Reading())
+        late = _made_by_others(place, id, reading, facts)
+        previous = (step_id(name, app.stages[index - 1]),) if index else ()
+        yield StagePlan(
+            id,
+            name,
+            stage,
+            needs=(*previous, *(_makers(place) if late else ())),
+            after=before if stage == _waiting_stage(app) else (),
+            inputs=_inputs(app, stage, reading, late, facts),
+            files=reading.files,
+            late=late,
+            secrets=reading.secrets,
+            pools=(_pool(app, stage),),
+            time_limit=app.time_limit_of(stage),
+            retry=_retry(app),
+            on_interrupt=app.after_interruption(stage),
+            enabled=app.enabled,
+        )
+
+
+def _waiting_stage(app: App) -> Stage:
+    return "deploy" if "deploy" in app.stages else app.stages[0]
+
+
+def _waits_for(place: AppPlace) -> tuple[str, ...]:
+    """The steps of other apps that its deploy comes after."""
+    found = []
+    for index, dependency in enumerate(place.app.depends_on):
+        other = place.project.apps.get(dependency.app)
+        if other is None:
+            continue
+        if dependency.stage is not None and dependency.stage not in other.stages:
+            raise ConfigError(
+                f"app {place.name!r} waits for stage {dependency.stage!r} of {dependency.app!r}, which has "
+                + (f"only: {', '.join(other.stages)}" if other.stages else "no stages"),
+                where=place.where("depends_on", index),
+            )
+        last = other.stages[-1] if other.stages else None
+        found.append(step_id(dependency.app, dependency.stage or last))
+    return tuple(dict.fromkeys(found))
+
+
+def _makers(place: AppPlace) -> tuple[str, ...]:
+    """The commands that an app depends on, so that may make files for it."""
+    apps = place.project.apps
+    names = [
+        d.app for d in place.app.depends_on if isinstance(apps.get(d.app), ExecApp) and apps[d.app].enabled
+    ]
+    return tuple(step_id(name, "deploy") for name in dict.fromkeys(names))
+
+
+def _made_by_others(place: AppPlace, id: str, reading: Reading, facts: _Facts) -> frozenset[str]:
+    """The components that a command makes before the step starts."""
+    makers = _makers(place)
+    if not makers:
+        return frozenset()
+    then = facts.earlier.steps.get(id) if facts.earlier is not None else None
+    were_made = then is not None and any(maker in then.needs for maker in makers)
+    return frozenset(
+        file.component
+        for file in reading.files
+        if facts.digest(file) is None
+        or (were_made and then is not None and file.component not in then.components)
+    )
+
+
+def _inputs(app: App, stage: Stage, reading: Reading, late: frozenset[str], facts: _Facts) -> dict[str, Any]:
+    inputs: dict[str, Any] = {"type": app.type, **reading.settings}
+    inputs |= {f.component: facts.digest(f) for f in reading.files if f.component not in late}
+    inputs |= {f"environment variable {name}": facts.secret(name) for name in reading.secrets}
+    if stage == "deploy":
+        inputs["target"] = facts.target
+    return inputs
+
+
+def _pool(app: App, stage: Stage) -> str:
+    if stage == "template":
+        return "render"
+    return "deploy" if stage == "deploy" and not isinstance(app, ExecApp) else "work"
+
+
+def _retry(app: App) -> Retry:
+    rule = app.retry
+    if rule is None:
+        return ONCE_MORE
+    # Who asks for retries of commands means their failures; elsewhere only what may pass by itself is repeated.
+    when = (lambda error: True) if isinstance(app, ExecApp) else is_transient
+    return Retry(rule.retries, rule.base, rule.factor, rule.cap, rule.jitter, when)
+
+
+# What was asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a command line says about which steps to run."""
+
+    resume: bool = False
+    retry_failed: bool = False
+    continue_from: str | None = None
+    only: str | None = None
+    from_step: str | None = None
+    to_step: str | None = None
+    apps: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    with_needs: bool = False
+    rerun_interrupted: bool = False
+
+    @property
+    def is_partial(self) -> bool:
+        return bool(self.only or self.from_step or self.to_step or self.apps or self.labels)
+
+
+def selection(project: Project, stages: Sequence[StagePlan], asked: Asked) -> Selection:
+    """Raises `ConfigError` for words that name no stage, app or label."""
+    again = _continue_from(project, stages, asked.continue_from) if asked.continue_from else ()
+    if not asked.is_partial:
+        return Selection(
+            retry_failed=asked.retry_failed, continue_from=again, rerun_interrupted=asked.rerun_interrupted
+        )
+    apps = _chosen_apps(project, asked)
+    first, last = _stage_range(asked)
+    chosen = [s for s in stages if s.app in apps]
+    steps = frozenset(s.id for s in chosen if first <= _place(s) <= last)
+    return Selection(
+        steps=steps,
+        left_pending=frozenset(s.id for s in chosen if _place(s) > last),
+        retry_failed=asked.retry_failed,
+        continue_from=again,
+        with_needs=asked.with_needs,
+        rerun_interrupted=asked.rerun_interrupted,
+    )
+
+
+def _place(stage: StagePlan) -> int:
+    """A gate comes with the deploys."""
+    return STAGES.index(stage.stage or "deploy")
+
+
+def _stage_range(asked: Asked) -> tuple[int, int]:
+    first, last = 0, len(STAGES) - 1
+    if asked.only:
+        first = last = _stage(asked.only)
+    if asked.from_step:
+        first = max(first, _stage(asked.from_step))
+    if asked.to_step:
+        last = min(last, _stage(asked.to_step))
+    return first, last
+
+
+def _stage(word: str) -> int:
+    if word not in STAGES:
+        raise ConfigError(
+            f"{word!r} is no stage; stages are {', '.join(STAGES)}", hint=_nearest(word, STAGES)
+        )
+    return STAGES.index(word)
+
+
+def _chosen_apps(project: Project, asked: Asked) -> set[str]:
+    for name in asked.apps:
+        if name not in project.apps:
+            raise ConfigError(
+                f"there is no app {name!r} in {project.config_file}", hint=_nearest(name, project.apps)
+            )
+    chosen = set(asked.apps) or set(project.apps)
+    for label in (part for text in asked.labels for part in text.split(",")):
+        matching = {name for name, app in project.apps.items() if _has_label(app.labels, label)}
+        if not matching:
+            known = sorted(
+                {f"{key}={value}" for app in project.apps.values() for key, value in app.labels.items()}
+            )
+            raise ConfigError(f"no app has the label {label!r}", hint=_nearest(label, known))
+        chosen &= matching
+    return chosen
+
+
+def _has_label(labels: Mapping[str, str], wanted: str) -> bool:
+    if "!=" in wanted:
+        key, _, value = wanted.partition("!=")
+        return labels.get(key) != value
+    key, equals, value = wanted.replace("==", "=").partition("=")
+    return labels.get(key) == value if equals else key in labels
+
+
+def _continue_from(project: Project, stages: Sequence[StagePlan], word: str) -> frozenset[str]:
+    """A stage first, `name:` or a name that is no stage is an app, `app:stage` a step."""
+    if word in STAGES:
+        found = [s.id for s in stages if _place(s) >= STAGES.index(word)]
+    elif word in {s.id for s in stages}:
+        found = [word]
+    else:
+        found = [s.id for s in stages if s.app == word.removesuffix(":")]
+    if not found:
+        known = [*STAGES, *project.apps, *(s.id for s in stages)]
+        raise ConfigError(f"{word!r} is no stage, app or step", hint=_nearest(word, known))
+    return frozenset(found)
+
+
+def _nearest(word: str, known: Iterable[str]) -> str | None:
+    names = list(known)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"there are: {', '.join(names[:12])}" if names else None
+
+
+def missing_files(
+    stages: Iterable[StagePlan], digests: Mapping[Path, str | None]
+) -> list[tuple[StagePlan, FileInput]]:
+    """What steps read, is not there, and no other app makes."""
+    return [
+        (stage, file)
+        for stage in stages
+        for file in stage.files
+        if file.component not in stage.late and (file.path is None or digests.get(file.path) is None)
+    ]
