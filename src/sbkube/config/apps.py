@@ -84,7 +84,7 @@ def _model(name: str, fields: Any, path: Path, problems: Problems) -> type[App] 
         hint = f"write `type: {FORMER_TYPES[kind]}`, with the fields under `specs` directly in the app"
         problems.add(f"`type: {kind}` of app {name!r} is of an older sbkube", (*path, "type"), hint)
     else:
-        close = get_close_matches(str(kind), APP_TYPES, n=1, cutoff=0.4)
+        close = get_close_matches(kind, APP_TYPES, n=1, cutoff=0.4) if isinstance(kind, str) else []
         given = repr(kind) if isinstance(kind, str) else describe(kind)
         problems.add(
             f"`type` of app {name!r} must be one of {types}, not {given}",

@@ -39,10 +39,11 @@ def told(notices: Iterable[Notice]) -> list[str]:
     places: dict[tuple[object, str], list[Position]] = {}
     for notice in dict.fromkeys(notices):
         places.setdefault((notice.where.file, notice.text), []).append(notice.where)
-    return [
-        f"{where[0]}: {text}" + (f" (and in {len(where) - 1} more places)" if len(where) > 1 else "")
-        for (_, text), where in places.items()
-    ]
+    return [f"{where[0]}: {text}{_also(len(where) - 1)}" for (_, text), where in places.items()]
+
+
+def _also(more: int) -> str:
+    return f" (and in {more} more place{'s' if more > 1 else ''})" if more else ""
 
 
 class InvalidConfig(ConfigError):
@@ -119,7 +120,7 @@ class Problems:
             return None
         finally:
             for path, text in spellings.hints:
-                self.notice(text, at + path)
+                self.notice(text, at + spellings.written(path))
 
     def _validated(self, model: type[M], place: _Place) -> M:
         try:

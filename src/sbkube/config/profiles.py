@@ -37,7 +37,7 @@ def choose_files(
         sources: Path | None = find_named(sources_file, [home, home.parent, Path()])
     else:
         sources = _sources(home, profile, config)
-    if profile is not None and not _exists(home, profile, [overlay, sources]):
+    if profile is not None and not _exists(home, profile, [config, overlay, sources]):
         raise _no_profile(home, profile)
     said = tuple(Notice(Position(config), text) for text in notices)
     return ProjectFiles(config, overlay, sources, said)

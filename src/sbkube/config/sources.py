@@ -68,9 +68,13 @@ class GitRepo(Model):
         return self
 
 
-def _under(key: str) -> BeforeValidator:
+def _short(key: str, model: Any) -> BeforeValidator:
     """A lone text stands for the mapping's one required field."""
-    return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
+
+    def whole(value: object) -> object:
+        return {key: value} if isinstance(value, str) else value
+
+    return BeforeValidator(whole, json_schema_input_type=str | model)
 
 
 class Sources(Model):
@@ -82,9 +86,9 @@ class Sources(Model):
     kubeconfig: str | None = None
     kubeconfig_context: str | None = None
     allowed_contexts: Annotated[tuple[NotEmpty, ...], BeforeValidator(one_or_many)] = ()
-    helm_repos: dict[str, Annotated[HelmRepo, _under("url")]] = {}
-    oci_registries: dict[str, Annotated[OciRegistry, _under("registry")]] = {}
-    git_repos: dict[str, Annotated[GitRepo, _under("url")]] = {}
+    helm_repos: dict[str, Annotated[HelmRepo, _short("url", HelmRepo)]] = {}
+    oci_registries: dict[str, Annotated[OciRegistry, _short("registry", OciRegistry)]] = {}
+    git_repos: dict[str, Annotated[GitRepo, _short("url", GitRepo)]] = {}
     cluster_values_file: str | None = None
     global_values: dict[str, Any] = {}
     global_labels: dict[str, str] = {}
