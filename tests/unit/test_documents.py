@@ -299,7 +299,8 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> 
 
 
 def test_values_are_described_in_plain_words() -> None:
-    described = [describe(value) for value in (None, True, 5, "x", {}, [], "y" * 100)]
+    values: list[object] = [None, True, 5, "x", {}, [], "y" * 100]
+    described = [describe(value) for value in values]
     assert described[:6] == [
         "nothing",
         "the truth value 'true'",

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from sbkube.apps.base import App, Dependency
 from sbkube.apps.fields import Spellings
 from sbkube.apps.types import APP_TYPES, FORMER_TYPES
+from sbkube.config.checking import Problems
 from sbkube.config.layers import Path
-from sbkube.config.problems import Problems, nearest
+from sbkube.config.problems import close, nearest
 from sbkube.documents import describe
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
@@ -84,12 +84,11 @@ def _model(name: str, fields: Any, path: Path, problems: Problems) -> type[App] 
         hint = f"write `type: {FORMER_TYPES[kind]}`, with the fields under `specs` directly in the app"
         problems.add(f"`type: {kind}` of app {name!r} is of an older sbkube", (*path, "type"), hint)
     else:
-        close = get_close_matches(kind, APP_TYPES, n=1, cutoff=0.4) if isinstance(kind, str) else []
         given = repr(kind) if isinstance(kind, str) else describe(kind)
         problems.add(
             f"`type` of app {name!r} must be one of {types}, not {given}",
             (*path, "type"),
-            f"did you mean `{close[0]}`?" if close else None,
+            close(kind, APP_TYPES, cutoff=0.4) if isinstance(kind, str) else None,
         )
     return None
 

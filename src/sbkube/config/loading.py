@@ -10,11 +10,12 @@ from typing import Any
 from sbkube.apps.base import App
 from sbkube.apps.fields import Spellings
 from sbkube.config.apps import check_defaults, read_apps, with_namespace
+from sbkube.config.checking import Problems
 from sbkube.config.files import LEVELS_ABOVE, existing, find_project, read_document, read_sources
 from sbkube.config.layers import Layer, Layers
 from sbkube.config.models import API_VERSION, SETTING_KEYS, Directory, ProjectFile, Settings
 from sbkube.config.not_yet import refuse_not_yet
-from sbkube.config.problems import Notice, Problems, told
+from sbkube.config.problems import Notice, told
 from sbkube.config.profiles import ProjectFiles, choose_files
 from sbkube.config.project import Project
 from sbkube.documents import describe, merge
@@ -127,7 +128,11 @@ def _checked(chosen: ProjectFiles, profile: str | None, merged: _Merged) -> Proj
     check_defaults(defaults, problems)
     apps, spelled = read_apps(_mapping(data, "apps"), at=("apps",), defaults=defaults, problems=problems)
     for name, phase in file.phases.items():
-        read_apps(phase.apps, at=("phases", name, "apps"), defaults=defaults, problems=problems)
+        at = ("phases", name)
+        read_apps(phase.apps, at=(*at, "apps"), defaults=defaults, problems=problems)
+        problems.validate(
+            Settings, phase.settings, at=(*at, "settings"), of=f"the settings of phase {name!r}"
+        )
     problems.raise_any()
     return _project(chosen, profile, layers, problems, file, settings, apps, spelled)
 

@@ -176,6 +176,12 @@ ONE_PROBLEM: list[tuple[str, int, str, str | None]] = [
         ),
         None,
     ),
+    (
+        "phases:\n  p1: {source: x, settings: {namespce: y}}",
+        2,
+        "there is no field `namespce` in the settings of phase 'p1'",
+        "did you mean `namespace`?",
+    ),
     ("target: out", 1, "`target` must be `cluster` or `{directory: PATH}`", None),
     ("limits: {pools: {wrok: 1}}", 1, "there is no field `wrok` in `limits.pools`", "did you mean `work`?"),
     ("limits: {max_parallel: 0}", 1, "`limits.max_parallel` must be at least 1, not 0", None),
