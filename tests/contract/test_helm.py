@@ -20,6 +20,7 @@ from typing import Any
 import anyio
 import pytest
 import yaml
+from helm_binaries import BINARIES
 
 from sbkube.helm.base import (
     Capabilities,
@@ -86,6 +87,7 @@ CASES = [
     Case("empty-enabled", "empty", {"enabled": True}),
     Case("files"),
     Case("globals"),
+    Case("globals-null", "globals", {"sub": {"gone": None, "image": {"tag": None}}}),
     Case(
         "globals-set",
         "globals",
@@ -129,19 +131,6 @@ NOTES = {
 }
 
 
-def found_binaries() -> list[str]:
-    paths = [path for path in os.environ.get("SBKUBE_TEST_HELM", "").split(":") if path]
-    on_path = shutil.which("helm")
-    return paths or ([on_path] if on_path else [])
-
-
-def major(program: str) -> str:
-    return subprocess.run([program, "version", "--short"], capture_output=True, text=True, check=True).stdout[
-        :2
-    ]
-
-
-BINARIES = {f"helm-{major(program)}": program for program in found_binaries()}
 MAKERS: dict[str, Callable[..., Helm]] = {
     **({"embedded": EmbeddedHelm} if embedded_is_installed() else {}),
     **{name: lambda path=path, **options: BinaryHelm(path, **options) for name, path in BINARIES.items()},

@@ -98,7 +98,10 @@ class _Parser:
     def _key(self, target: dict[str, Any], depth: int) -> None:
         name, stop = self._until("=[,.")
         if stop == "=":
+            at_end = self._at == len(self._text) and not self._given
             _set(target, name, self._value())
+            if at_end:  # Helm stops here for good: in a new list item (`a[0].b=`) what was set is lost
+                raise _Stopped
         elif stop == "[":
             self._list(target, name, depth)
         elif stop == ".":
@@ -168,7 +171,9 @@ class _Parser:
 
     def _index(self) -> int:
         text, stop = self._until("]")
-        if not stop or not _INTEGER.fullmatch(text):
+        if not stop:
+            raise self._wrong("'[' is not closed")  # Helm 4 takes it for the end, and sets nothing
+        if not _INTEGER.fullmatch(text):
             raise self._wrong(f"{text!r} is not an index")
         if (index := int(text)) < 0:
             raise self._wrong(f"negative index {index} not allowed")
