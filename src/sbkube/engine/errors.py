@@ -98,12 +98,25 @@ class IllegalMove(EngineError):
 
 
 class ResultNotJson(EngineError):
-    """What a step returned cannot be recorded."""
+    """What a step returned, or its metadata, cannot be recorded."""
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: str, what: str = "result") -> None:
         super().__init__(
-            f"the result cannot be recorded: {why}", hint="return JSON, or write a file and return its path"
+            f"the {what} cannot be recorded: {why}", hint="return JSON, or write a file and return its path"
         )
+        self.why = why
+        self.what = what
+
+
+class InputsNotJson(EngineError):
+    """What steps depend on cannot be compared with a later run."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(
+            f"{what} cannot be fingerprinted: {why}", hint="give JSON, or a digest of what it is"
+        )
+        self.what = what
+        self.why = why
 
 
 class InputsChanged(EngineError):

@@ -12,13 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import ResultNotJson
+from .errors import InputsNotJson, ResultNotJson
 
 Json = Any
 """None, bool, int, finite float, str, and lists and str-keyed dicts of them."""
 
 RESULT_LIMIT = 64 * 1024
 """Bytes of JSON that one result may take."""
+
+DEPTH_LIMIT = 100
+"""Levels of lists and dicts in one result; what writes the journal gives up at 255."""
 
 _ENCODE = json.JSONEncoder(separators=(",", ":"), sort_keys=True, allow_nan=False).encode
 
@@ -40,8 +43,17 @@ def planned(inputs: Json, config: Json = None) -> Planned:
     parts = inputs if isinstance(inputs, Mapping) else {"inputs": inputs}
     components = {name: digest(value) for name, value in parts.items()}
     if config is not None:
-        components["config"] = digest(config)
+        # An input may bear that name too, and then both count.
+        components["config"] = digest([components["config"], config] if "config" in components else config)
     return Planned(digest(components), components)
+
+
+def planned_of(step: str, inputs: Json, config: Json) -> Planned:
+    """As `planned`; raises `InputsNotJson` naming the step."""
+    try:
+        return planned(inputs, config)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputsNotJson(f"an input of step {step!r}, or the config,", str(error)) from None
 
 
 def full(planned: str, outputs: Mapping[str, str], late: str | None) -> str:
@@ -51,39 +63,36 @@ def full(planned: str, outputs: Mapping[str, str], late: str | None) -> str:
     return digest([planned, dict(outputs), late])
 
 
-def as_json(value: object) -> Json:
+def as_json(value: object, what: str = "result") -> Json:
     """The value as a later process will read it back; raises `ResultNotJson`.
 
-    Tuples become lists. At most `RESULT_LIMIT` bytes of JSON.
+    Tuples become lists. At most `RESULT_LIMIT` bytes of JSON, `DEPTH_LIMIT` levels deep.
     """
     if value is None or value is True or value is False:
         return value
     try:
-        text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+        # Encoded here because a lone surrogate, as in a broken file name, is not UTF-8 and so no JSON.
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+        _refuse_what_changes(value, DEPTH_LIMIT)
     except (TypeError, ValueError, RecursionError) as error:
-        raise ResultNotJson(str(error)) from None
+        raise ResultNotJson(str(error), what) from None
     if len(text) > RESULT_LIMIT:
-        raise ResultNotJson(f"{len(text)} bytes of JSON, at most {RESULT_LIMIT}")
-    _refuse_what_changes(value)
-    if "\\ud" in text:
-        _refuse_lone_surrogates(value)
+        raise ResultNotJson(f"{len(text)} bytes of JSON, at most {RESULT_LIMIT}", what)
     return json.loads(text)
 
 
-def _refuse_what_changes(value: object) -> None:
-    # json.dumps turns keys like 1 and None into text without a word.
+def _refuse_what_changes(value: object, levels: int) -> None:
     if isinstance(value, dict):
-        for key, item in value.items():
+        for key in value:
+            # json.dumps turns keys like 1 and None into text without a word.
             if type(key) is not str:
-                raise ResultNotJson(f"the key {key!r} is not text")
-            _refuse_what_changes(item)
+                raise TypeError(f"the key {key!r} is not text")
+        items = list(value.values())
     elif isinstance(value, list | tuple):
-        for item in value:
-            _refuse_what_changes(item)
-
-
-def _refuse_lone_surrogates(value: object) -> None:
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise ResultNotJson(str(error)) from None
+        items = list(value)
+    else:
+        return
+    if levels == 0:
+        raise ValueError(f"it is nested more than {DEPTH_LIMIT} levels deep")
+    for item in items:
+        _refuse_what_changes(item, levels - 1)

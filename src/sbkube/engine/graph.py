@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from types import MappingProxyType
 
 from .errors import CyclicGraph, DuplicateStep, UnknownStep
-from .fingerprints import Json, Planned, digest, planned
+from .fingerprints import Json, Planned, digest, planned_of
 from .step import Step
 
 
@@ -31,7 +31,7 @@ class StepGraph:
         """By step, what it waits for: with results, without."""
         behind: dict[str, list[str]] = {id: [] for id in order}
         for id in order:
-            for before in self.waits_for(id):
+            for before in (*self.waits_for(id), *_disabled_before(self._steps, id)):
                 behind[before].append(id)
         self._behind = behind
 
@@ -55,7 +55,7 @@ class StepGraph:
         return MappingProxyType(self._steps)
 
     def behind(self, id: str) -> Sequence[str]:
-        """What waits for this step, over both kinds of edge."""
+        """What waits for this step, over both kinds of edge; of a disabled one, what would wait for it."""
         return self._behind[id]
 
     def waits_for(self, id: str) -> Sequence[str]:
@@ -77,7 +77,7 @@ class StepGraph:
         return found
 
     def planned(self, config: Json = None) -> dict[str, Planned]:
-        return {step.id: planned(step.inputs, config) for step in self}
+        return {step.id: planned_of(step.id, step.inputs, config) for step in self}
 
     def plan_hash(self, fingerprints: Mapping[str, Planned]) -> str:
         """Covers ids, what each waits for, and planned fingerprints; nothing else."""
@@ -154,6 +154,11 @@ def _effective_edges(
         needs[id] = tuple(mine)
         after[id] = tuple(before for before in order_only if before not in mine)
     return needs, after
+
+
+def _disabled_before(steps: Mapping[str, Step], id: str) -> list[str]:
+    step = steps[id]
+    return [before for before in dict.fromkeys((*step.needs, *step.after)) if not steps[before].enabled]
 
 
 def _closure(ids: Iterable[str], edges: Mapping[str, Sequence[str]]) -> set[str]:

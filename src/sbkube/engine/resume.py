@@ -13,12 +13,11 @@ from typing import Literal
 from .errors import NeedsNotMet, NothingToResume, UnknownStep
 from .fingerprints import Planned, full
 from .graph import StepGraph
-from .state import Completion, ExecutionState, RunStatus, StepExecution, StepStatus
+from .state import FAILURES, Completion, ExecutionState, RunStatus, StepExecution, StepStatus
 
 Resume = Literal["no", "unfinished", "always"]
 
-_RETRIED = frozenset({StepStatus.FAILED, StepStatus.CANCELLED, StepStatus.INTERRUPTED})
-_KEPT_AS_THEY_ARE = _RETRIED | {StepStatus.BLOCKED}
+_KEPT_AS_THEY_ARE = FAILURES | {StepStatus.BLOCKED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +137,14 @@ class _Deciding:
         lost: frozenset[str],
     ) -> None:
         self.graph = graph
-        self.old = previous.steps if previous is not None else {}
+        self.old = dict(previous.steps) if previous is not None else {}
         self.planned = {id: fingerprints[id].fingerprint for id in graph.steps}
         self.selection = selection
         self.resumes = resumes
-        self.lost = lost
+        self.lost = {id for id in lost if self._completion(id) is not None}
+        for id in self.lost:
+            # A completion counts only while its output is there; else the start of the step could find it equal.
+            self.old[id] = replace(self.old[id], completion=None, output=None)
         self.stale: dict[str, Completion] = {}
         self.holds = self._what_holds()
         self.again = graph.all_behind(selection.continue_from)
@@ -162,11 +164,14 @@ class _Deciding:
                 continue
             if done.planned != self.planned[id]:
                 self.stale[id] = done
-            elif id not in self.lost and all(need in holds for need in self.graph.needs[id]):
-                outputs = {need: self.old[need].completion.digest for need in self.graph.needs[id]}  # type: ignore[union-attr]
-                if done.full == full(done.planned, outputs, done.late):
-                    holds.add(id)
+            elif all(need in holds for need in self.graph.needs[id]) and self._is_made_from_what_is(id, done):
+                holds.add(id)
         return holds
+
+    def _is_made_from_what_is(self, id: str, done: Completion) -> bool:
+        found = {need: self._completion(need) for need in self.graph.needs[id]}
+        outputs = {need: made.digest for need, made in found.items() if made is not None}
+        return done.full == full(done.planned, outputs, done.late)
 
     def _completion(self, id: str) -> Completion | None:
         old = self.old.get(id)
@@ -195,9 +200,8 @@ class _Deciding:
         return asked
 
     def _to_retry(self) -> set[str]:
-        broken = {id for id in self.graph.steps if self._status(id) in _RETRIED}
-        held_back = {id for id in self.graph.all_behind(broken) if self._status(id) is StepStatus.BLOCKED}
-        retried = broken | held_back
+        # Whatever is blocked, not only what is behind a failure: its cause may be mended or gone by now.
+        retried = {id for id in self.graph.steps if self._status(id) in _KEPT_AS_THEY_ARE}
         return retried | self._unmet_before(retried)
 
     def _unmet_before(self, ids: set[str]) -> set[str]:
@@ -205,14 +209,11 @@ class _Deciding:
         found, todo = set[str](), list(ids)
         while todo:
             id = todo.pop()
-            unmet = [need for need in self.graph.needs[id] if not self._is_met(need)]
+            unmet = [need for need in self.graph.needs[id] if need not in self.holds]
             unmet += [before for before in self.graph.after[id] if self._completion(before) is None]
             todo += [before for before in unmet if before not in found and before not in ids]
             found.update(unmet)
         return found
-
-    def _is_met(self, need: str) -> bool:
-        return need in self.holds
 
     # What becomes of each step
 
@@ -266,12 +267,7 @@ class _Deciding:
     def _may_still_hold(self, id: str, runs_before: list[str]) -> bool:
         if id in self.holds:
             return True
-        return (
-            bool(runs_before)
-            and self._completion(id) is not None
-            and id not in self.stale
-            and id not in self.lost
-        )
+        return bool(runs_before) and self._completion(id) is not None and id not in self.stale
 
     def _must_ask(self, id: str) -> bool:
         wanted = self.selection.rerun_interrupted
@@ -281,12 +277,14 @@ class _Deciding:
     def _why(self, id: str, runs_before: list[str]) -> str:
         if id in self.stale:
             return "inputs changed"
-        if id in self.lost and self._completion(id) is not None:
+        if id in self.lost:
             return "its output is missing or changed"
         if runs_before and self._completion(id) is not None:
             return f"if {runs_before[0]} changes"
         if self._status(id) is None:
             return "new in the plan"
+        if self._status(id) is StepStatus.COMPLETED:
+            return "what it needs changed"
         return "did not run yet" if self._completion(id) is None else "asked for, and did not run yet"
 
     def _left_by_new_run(self, id: str, step: StepExecution) -> StepExecution:

@@ -43,9 +43,13 @@ class Retry:
 
     def delay(self, failures: int, chance: float) -> float:
         """Seconds to wait after so many failures; `chance` is drawn from 0 to 1."""
-        # A large exponent would overflow long after the cap has decided.
-        wait = self.cap if self.factor > 1 and failures > 64 else self.base * self.factor ** (failures - 1)
-        return min(self.cap, wait) * (1 - self.jitter + 2 * self.jitter * chance)
+        return self._backed_off(failures) * (1 - self.jitter + 2 * self.jitter * chance)
+
+    def _backed_off(self, failures: int) -> float:
+        try:
+            return min(self.cap, self.base * self.factor ** (failures - 1))
+        except OverflowError:
+            return self.cap if self.base else 0.0
 
     def _is_worth_it(self, error: BaseException) -> bool:
         return isinstance(error, Transient) or (isinstance(error, Exception) and self.when(error))

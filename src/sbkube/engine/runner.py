@@ -8,6 +8,7 @@ once, since its own IN_PROGRESS can only become durable together with that end o
 from __future__ import annotations
 
 import copy
+import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,16 +18,16 @@ from typing import Any, Literal
 
 import anyio
 
-from .errors import Fenced, StoreError, TimeLimitExceeded
+from .errors import Fenced, InputsChanged, ResultNotJson, StoreError, TimeLimitExceeded
 from .events import Event, RunDraining, RunFinished, RunStarted, RunStopping, StepLogged
 from .fingerprints import Json, as_json, digest
 from .graph import StepGraph
-from .resume import EVERYTHING, Resume, Selection
+from .resume import EVERYTHING, Decision, Resume, Selection
 from .scheduler import FailurePolicy, Limits, Scheduler
 from .state import ExecutionState, StepExecution, StepStatus
 from .step import Body, Step, StepContext
 from .stores.base import Store
-from .tracker import ExecutionTracker
+from .tracker import ExecutionTracker, ending_of
 
 Why = Literal["asked", "deadline", "state"]
 
@@ -65,6 +66,11 @@ class RunControl:
         if self.is_stopping:
             on_stop()
 
+    def forget(self, on_drain: Callable[[], None], on_stop: Callable[[], None]) -> None:
+        """One control may serve several runs, one after the other."""
+        self._on_drain = [tell for tell in self._on_drain if tell != on_drain]
+        self._on_stop = [tell for tell in self._on_stop if tell != on_stop]
+
 
 async def run_graph(
     graph: StepGraph,
@@ -74,6 +80,7 @@ async def run_graph(
     limits: Limits | None = None,
     policy: FailurePolicy = FailurePolicy.KEEP_GOING,
     on_event: Callable[[Event], None] | None = None,
+    on_decision: Callable[[Decision, ExecutionState], None] | None = None,
     control: RunControl | None = None,
     deadline: float | None = None,
     select: Selection = EVERYTHING,
@@ -88,7 +95,8 @@ async def run_graph(
 
     Returns the final state; a failed step does not raise, `state.raise_for_failures()` does. `deadline` is
     in seconds, for the whole run: then it acts as `control.stop()`. `limits` default to 32 steps at once.
-    `config` (JSON) is an input of every step. `chance` draws the jitter of retries from 0 to 1.
+    `on_decision` is called once, when the run is open and before anything of it runs. `config` (JSON) is an
+    input of every step. `chance` draws the jitter of retries from 0 to 1.
 
     Raises before anything runs: `NeedsNotMet`, `NothingToResume`, `UnknownPool`, and what the store
     raises. During the run: `StateNotSaved` (running bodies may finish, nothing more starts) and `Fenced`. When
@@ -107,14 +115,18 @@ async def run_graph(
         select=select,
         command=command,
     )
+    if on_decision is not None:
+        on_decision(tracker.decision, opened)
     run = _Run(tracker, limits, policy, control or RunControl(), chance)
     run.tell_start(opened)
     try:
         await run.work(deadline)
     finally:
+        run.forget_control()
         with anyio.CancelScope(shield=True):
             state = await tracker.end_execution()
     tracker.tell(RunFinished(state.run, state.status))
+    tracker.raise_what_the_listener_raised()
     return state
 
 
@@ -155,6 +167,7 @@ class _Run:
         self.running: dict[str, None] = {}
         self.failures: dict[str, int] = {}
         self.is_draining = False
+        self.in_doubt = {id for id in decision.to_run if _is_to_verify(self.graph[id], tracker.step(id))}
 
     def tell_start(self, opened: ExecutionState) -> None:
         decision = self.tracker.decision
@@ -175,6 +188,9 @@ class _Run:
             self.control.listen(self._drain, self._stop)
             self._fill()
             self._end_if_over()
+
+    def forget_control(self) -> None:
+        self.control.forget(self._drain, self._stop)
 
     # Workers
 
@@ -248,17 +264,24 @@ class _Run:
         try:
             if refused is not None:
                 raise refused
-            result = await _result(step, known, context)
+            result = await self._result(step, context)
             self.tracker.complete(step.id, result, context.metadata, is_gate=step.body is None)
-        except anyio.get_cancelled_exc_class():
-            self.tracker.fail(step.id, StepStatus.CANCELLED, None, context.metadata)
-            raise
         except Exception as error:  # noqa: BLE001 - whatever a step raises is its result
             return self._failed(step, error, context)
-        except BaseException as error:
-            self.tracker.fail(step.id, StepStatus.FAILED, error, context.metadata)
-            raise
+        except BaseException as error:  # noqa: BLE001 - it goes on from there
+            return self._broken_off(step, error, context)
         return _Outcome.COMPLETED
+
+    def _broken_off(self, step: Step, error: BaseException, context: StepContext) -> _Outcome:
+        """Records how the step ended and lets a cancellation, or something like `KeyboardInterrupt`, go on."""
+        status, failure = ending_of(error)
+        self.tracker.fail(step.id, status, failure, context.metadata)
+        if _is_a_cancellation_of_its_own(error):
+            return _Outcome.FAILED
+        if isinstance(failure, Exception) and isinstance(error, BaseExceptionGroup):
+            # Clean-up that failed under a cancellation: the failure is recorded, the cancellation goes on.
+            raise error.subgroup(lambda leaf: not isinstance(leaf, Exception)) or error
+        raise error
 
     def _still_holds(self, known: StepExecution, late: str | None) -> bool:
         done = known.completion
@@ -271,12 +294,32 @@ class _Run:
         say = partial(self._say, step.id, begun.attempt)
         return StepContext(step.id, begun.attempt, self.tracker.run, begun.key or "", results, say)
 
+    async def _result(self, step: Step, context: StepContext) -> object:
+        if step.body is None:
+            return None
+        if step.time_limit is None:
+            return await self._verified_or_run(step, step.body, context)
+        with anyio.move_on_after(step.time_limit):
+            return await self._verified_or_run(step, step.body, context)
+        raise TimeLimitExceeded(step.time_limit)
+
+    async def _verified_or_run(self, step: Step, body: Body, context: StepContext) -> object:
+        # In doubt until `verify` has answered: one that raises and is repeated must be asked again.
+        if step.id in self.in_doubt and step.verify is not None:
+            is_completed = await step.verify(context)
+            self.in_doubt.discard(step.id)
+            if is_completed:
+                return context.result
+        result = await body(context)
+        return context.result if result is None else result
+
     def _say(self, step: str, attempt: int, line: str) -> None:
         self.tracker.tell(StepLogged(step, attempt, line))
 
     def _failed(self, step: Step, error: Exception, context: StepContext) -> _Outcome | float:
         failures = self.failures[step.id] = self.failures.get(step.id, 0) + 1
-        if self.is_draining or not step.retry.wants(failures, error):
+        error, again = _judged(step, failures, error)
+        if self.is_draining or not again:
             self.tracker.fail(step.id, StepStatus.FAILED, error, context.metadata)
             return _Outcome.FAILED
         delay = float(step.retry.delay(failures, self.chance()))
@@ -313,31 +356,37 @@ class _Run:
             self.control.drain("state")
 
 
-async def _late_inputs(step: Step) -> tuple[str | None, Exception | None]:
-    """Their digest, or what they raised."""
+async def _late_inputs(step: Step) -> tuple[str | None, BaseException | None]:
+    """Their digest, or what they raised: that fails the step, once it is in progress."""
     if step.late_inputs is None:
         return None, None
     try:
-        value = as_json(await step.late_inputs())
-    except Exception as error:  # noqa: BLE001 - it fails the step, once that is in progress
-        return None, error
+        value = as_json(await step.late_inputs(), "late inputs")
+    except BaseException as error:
+        if isinstance(error, Exception) or _is_a_cancellation_of_its_own(error):
+            return None, error
+        raise
     return (None if value is None else digest(value)), None
 
 
-async def _result(step: Step, known: StepExecution, context: StepContext) -> object:
-    if step.body is None:
-        return None
-    if step.time_limit is None:
-        return await _verified_or_run(step, step.body, known, context)
-    with anyio.move_on_after(step.time_limit) as limit:
-        return await _verified_or_run(step, step.body, known, context)
-    assert limit.cancelled_caught
-    raise TimeLimitExceeded(step.time_limit)
+def _is_a_cancellation_of_its_own(error: BaseException) -> bool:
+    # asyncio lets a body raise what nobody sent it: the cancellation of a task it waited for. A task group
+    # would take that for its own and lose the worker without a word.
+    is_cancellation = isinstance(error, anyio.get_cancelled_exc_class())
+    return is_cancellation and anyio.current_effective_deadline() != -math.inf
 
 
-async def _verified_or_run(step: Step, body: Body, known: StepExecution, context: StepContext) -> object:
-    in_doubt = known.status is StepStatus.INTERRUPTED and step.on_interrupt == "verify"
-    if in_doubt and step.verify is not None and await step.verify(context):
-        return context.result
-    result = await body(context)
-    return context.result if result is None else result
+def _is_to_verify(step: Step, known: StepExecution) -> bool:
+    return (
+        known.status is StepStatus.INTERRUPTED and step.on_interrupt == "verify" and step.verify is not None
+    )
+
+
+def _judged(step: Step, failures: int, error: Exception) -> tuple[Exception, bool]:
+    """What to record, and whether to repeat. What the engine itself refuses would be refused again."""
+    if isinstance(error, ResultNotJson | InputsChanged):
+        return error, False
+    try:
+        return error, step.retry.wants(failures, error)
+    except Exception as broken:  # noqa: BLE001 - `when` is the host's; it fails this step and no other
+        return ExceptionGroup("`Retry.when` failed too", [error, broken]), False

@@ -101,6 +101,7 @@ class ExecutionTracker:
         self._decision: Decision | None = None
         self._graph = StepGraph([])
         self._opened: ExecutionState | None = None
+        self._has_ended = False
         self._steps: dict[str, StepExecution] = {}
         self._began: dict[str, float] = {}
         self._waiting = set[anyio.Event]()
@@ -138,7 +139,7 @@ class ExecutionTracker:
             except StateMoved:
                 continue
             break
-        self._graph, self._decision, self._opened = graph, decision, opened
+        self._graph, self._decision, self._opened, self._has_ended = graph, decision, opened, False
         self._steps = dict(opened.steps)
         self._began.clear()
         self._unsaved.clear()
@@ -148,14 +149,19 @@ class ExecutionTracker:
     async def end_execution(self) -> ExecutionState:
         """Records that this process ended its work; raises what was not saved, then the listener's error."""
         state = self.state
+        self._has_ended = True
         try:
             await self.store.flush()
             closed = await self.store.close_execution()
         except StateNotSaved as error:
             raise StateNotSaved(error.why, sorted(self._unsaved)) from error
-        if self._listener_error is not None:
-            raise self._listener_error
+        self.raise_what_the_listener_raised()
         return closed or state
+
+    def raise_what_the_listener_raised(self) -> None:
+        if self._listener_error is not None:
+            error, self._listener_error = self._listener_error, None
+            raise error
 
     @property
     def decision(self) -> Decision:
@@ -254,6 +260,8 @@ class ExecutionTracker:
 
     async def begin(self, name: str, *, rerun: bool = False, late: str | None = None) -> StepExecution:
         """Returns when it is durable that the step is in progress; only then may it have any effect."""
+        if self._has_ended:
+            raise NoExecution
         if self.store.failure is not None:
             raise self.store.failure
         step = self.step(name)
@@ -303,7 +311,7 @@ class ExecutionTracker:
 
         A result counts as a new output each time it is None; that of a gate is what went into it.
         """
-        recorded = as_json(result)
+        recorded, noted = as_json(result), as_json(dict(metadata or {}), "metadata")
         step = self.step(name)
         change: dict[str, Any] = {"to": "completed", "seconds": self._seconds(name)}
         if recorded is not None:
@@ -313,8 +321,8 @@ class ExecutionTracker:
             change["digest"] = step.full
         else:
             change["digest"] = f"{self._open().run_id}/{name}/{step.attempt}"
-        if metadata:
-            change["metadata"] = as_json(dict(metadata))
+        if noted:
+            change["metadata"] = noted
         self._finish(step, change)
 
     def take_over(self, name: str) -> None:
@@ -418,14 +426,13 @@ class ExecutionTracker:
         except BaseException as error:
             if isinstance(error, GeneratorExit):
                 raise
-            status = StepStatus.CANCELLED if _is_cancellation(error) else StepStatus.FAILED
-            self.fail(name, status, error if status is StepStatus.FAILED else None, tracked.metadata)
+            self.fail(name, *ending_of(error), tracked.metadata)
             await self._all_durable()
             raise
         try:
             self.complete(name, tracked.result, tracked.metadata)
         except ResultNotJson as error:
-            self.fail(name, StepStatus.FAILED, error)
+            self.fail(name, StepStatus.FAILED, error, tracked.metadata)
             raise
         finally:
             await self._all_durable()
@@ -469,7 +476,7 @@ def _opening(
         steps=decision.steps,
         run=goes_on_with.run if goes_on_with else None,
         resumed_from=goes_on_with.resumed_from if goes_on_with else decision.resumed_from,
-        metadata=metadata or {},
+        metadata=as_json(dict(metadata or {}), "metadata of the run"),
         command=command,
     )
 
@@ -491,14 +498,18 @@ def describe(error: BaseException) -> tuple[str, str]:
 def _metadata_or_why(metadata: Mapping[str, Any]) -> Json:
     """Of a step that failed anyway: metadata that is no JSON must not hide the failure."""
     try:
-        return as_json(dict(metadata))
+        return as_json(dict(metadata), "metadata")
     except ResultNotJson as error:
         return {"metadata": str(error)}
 
 
-def _is_cancellation(error: BaseException) -> bool:
-    cancelled = (anyio.get_cancelled_exc_class(), KeyboardInterrupt, SystemExit)
-    return any(isinstance(leaf, cancelled) for leaf in leaves(error))
+def ending_of(error: BaseException) -> tuple[StepStatus, BaseException | None]:
+    """How a step ended whose body raised this. A cancelled body that also failed has failed."""
+    stopped = (anyio.get_cancelled_exc_class(), KeyboardInterrupt, SystemExit)
+    failures = [leaf for leaf in leaves(error) if not isinstance(leaf, stopped)]
+    if not failures:
+        return StepStatus.CANCELLED, None
+    return StepStatus.FAILED, failures[0] if len(failures) == 1 else BaseExceptionGroup("failures", failures)
 
 
 def _finished(step: StepExecution) -> StepFinished:

@@ -1,0 +1,89 @@
+"""Small graphs, bodies that leave a trace, and a store that dies as a process does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from anyio.lowlevel import checkpoint
+
+from sbkube.engine import ExecutionState, MemoryStore, Step, StepContext, StepExecution, StepGraph
+from sbkube.engine.state import Completion
+
+in_virtual_time = pytest.mark.parametrize("anyio_backend", ["virtual-time"], indirect=True)
+
+
+async def nothing(step: StepContext) -> None:
+    await checkpoint()
+
+
+class Trace(list[str]):
+    """A body for many steps: writes down who ran, fails for those in `broken`, returns what `gives` says."""
+
+    def __init__(self, broken: str = "", gives: Mapping[str, Any] | None = None) -> None:
+        super().__init__()
+        self.broken = set(broken.split())
+        self.gives = dict(gives or {})
+
+    async def __call__(self, step: StepContext) -> Any:
+        self.append(step.id)
+        await checkpoint()
+        if step.id in self.broken:
+            raise ValueError(f"{step.id} is broken")
+        return self.gives.get(step.id, {"made by": step.id})
+
+    def taken(self) -> list[str]:
+        """What ran since the last time this was asked."""
+        ran, self[:] = list(self), []
+        return ran
+
+
+def graph_of(body: Any = nothing, /, *, inputs: Mapping[str, Any] | None = None, **waits: str) -> StepGraph:
+    """`graph_of(a="", b="a", c="a ~b")`: b needs a; c needs a and comes after b."""
+    return StepGraph(_step(id, body, words.split(), (inputs or {}).get(id)) for id, words in waits.items())
+
+
+def _step(id: str, body: Any, words: list[str], inputs: Any) -> Step:
+    needs = [word for word in words if not word.startswith("~")]
+    after = [word[1:] for word in words if word.startswith("~")]
+    return Step(id, body, needs=needs, after=after, inputs=inputs)
+
+
+def statuses(state: ExecutionState) -> dict[str, str]:
+    return {name: step.status.value for name, step in state.steps.items()}
+
+
+class MortalStore(MemoryStore):
+    """Memory that outlives its process: after `die` nothing is taken or acknowledged, until `revive`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_dead = False
+
+    def die(self) -> None:
+        self.is_dead = True
+
+    def revive(self) -> None:
+        """What the next process finds: whoever wrote is gone, and did not say goodbye."""
+        self.is_dead = False
+        if self._current is not None:
+            self._current.open = False
+            self._current = None
+
+    def append(
+        self,
+        step: StepExecution,
+        change: Mapping[str, Any],
+        at: str,
+        on_durable: Callable[[], None] | None,
+    ) -> None:
+        if not self.is_dead:
+            super().append(step, change, at, on_durable)
+
+    async def close_execution(self) -> ExecutionState | None:
+        return None if self.is_dead else await super().close_execution()
+
+
+def completion(run: int = 1, planned: str = "", full: str | None = None, digest: str = "") -> Completion:
+    return Completion(run, planned, planned if full is None else full, digest)
