@@ -14,7 +14,11 @@ class Position:
     line: int | None = None
 
     def __str__(self) -> str:
-        return str(self.file) if self.line is None else f"{self.file}:{self.line}"
+        """From the current folder where the file is below it."""
+        file = self.file
+        if file.is_absolute() and file.is_relative_to(Path.cwd()):
+            file = file.relative_to(Path.cwd())
+        return str(file) if self.line is None else f"{file}:{self.line}"
 
 
 class SbkubeError(Exception):
@@ -34,6 +38,7 @@ class ConfigError(SbkubeError):
 class NotYet(SbkubeError):
     """Something valid that this version does not do."""
 
-    def __init__(self, what: str, *, where: Position | None = None) -> None:
-        super().__init__(f"{what} is not supported yet", where=where, hint="disable the app with `enabled: false` or remove it")
+    def __init__(self, what: str, *, where: Position | None = None, hint: str | None = None) -> None:
+        hint = hint or "disable it with `enabled: false`, or remove it"
+        super().__init__(f"{what} is not supported yet", where=where, hint=hint)
         self.what = what

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections import deque
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -16,16 +15,14 @@ from sbkube.process import Exit, run_process
 
 Command = NotEmpty | Annotated[tuple[str, ...], Field(min_length=1)]
 
-_TOLD_LINES = 5
 _FORBIDDEN = ("0", "false", "no", "off")
 
 
 class CommandFailed(SbkubeError):
     """A command of an app ended with an error."""
 
-    def __init__(self, command: str, ended: Exit, lines: list[str], where: Position) -> None:
-        told = "".join(f"\n  {line}" for line in lines)
-        super().__init__(f"{command!r} failed: {ended}{told}", where=where)
+    def __init__(self, command: str, ended: Exit, where: Position) -> None:
+        super().__init__(f"{command!r} failed: {ended}", where=where)
         self.command = command
         self.code = ended.code
 
@@ -84,7 +81,6 @@ class ExecApp(App):
         return own
 
     async def _run(self, command: Command, index: int, env: dict[str, str], work: Work) -> None:
-        last: deque[str] = deque(maxlen=_TOLD_LINES)
         hidden = [
             env[v.from_env] for v in self.env.values() if isinstance(v, FromEnv) and env.get(v.from_env)
         ]
@@ -92,11 +88,10 @@ class ExecApp(App):
         async def on_line(line: str) -> None:
             for secret in hidden:
                 line = line.replace(secret, "***")
-            last.append(line)
             await work.log(line)
 
         words = command if isinstance(command, str) else list(command)
         ended = await run_process(words, cwd=work.place.folder, env=env, on_line=on_line)
         if not ended.ok:
             told = command if isinstance(command, str) else shlex.join(command)
-            raise CommandFailed(told, ended, list(last), work.place.where("commands", index))
+            raise CommandFailed(told, ended, work.place.where("commands", index))

@@ -1,0 +1,251 @@
+"""Deploy from Python: load a project, see what a run would do, run it.
+
+    project = load(Path("shop"), profile="prod")
+    outcome = await run(project, Request(Asked(resume=True)))
+    outcome.state.raise_for_failures()
+
+Runs on asyncio. The host keeps its own signals: `RunControl` drains and stops.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+
+from sbkube.config.loading import find_project, load_project, refuse_not_yet
+from sbkube.config.project import Project
+from sbkube.engine import (
+    Decision,
+    Event,
+    ExecutionState,
+    FailurePolicy,
+    FileStore,
+    Limits,
+    RunControl,
+    consider,
+    run_graph,
+)
+from sbkube.engine.resume import Resume
+from sbkube.engine.stores.base import Plan
+from sbkube.engine.stores.files import FileReader
+from sbkube.planning import Asked
+from sbkube.wiring import Planned, Workshop, choose_target, state_folder
+
+__all__ = [
+    "Asked",
+    "Outcome",
+    "Preview",
+    "Request",
+    "Start",
+    "find_project",
+    "load",
+    "plan",
+    "run",
+    "state_of",
+]
+
+EVERYTHING = Asked()
+WORK, DEPLOY = 8, 64
+"""Default sizes of the pools: `work` (prepare, build, commands) and `deploy`; `render` is one a core."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to run of a project, and how."""
+
+    asked: Asked = EVERYTHING
+    target: str | None = None
+    """`cluster` or the path of a folder, from the current one; None: what the project says."""
+    state_dir: str | None = None
+    """None: `.sbkube` beside the config, or the variable SBKUBE_STATE_DIR."""
+    helm: str | None = None
+    """`embedded`, `binary` or the path of a helm; None: the first that is there."""
+    max_parallel: int | None = None
+    """The pool `work` and all steps together; None: the limits of the project."""
+    fail_fast: bool = False
+    deadline: float | None = None
+    """Seconds for the whole run; then it is stopped."""
+
+    @property
+    def resume(self) -> Resume:
+        return "always" if self.asked.resume else "no"
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a run would do now, by the code that decides for the run itself."""
+
+    planned: Planned
+    decision: Decision
+    previous: ExecutionState | None
+    """The run it would go on with or come after; None if there is none."""
+    changes: Mapping[str, list[str]]
+    """By step, the inputs that differ from those of its last completion."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What is known when it is decided what runs, and before anything does."""
+
+    planned: Planned
+    decision: Decision
+    opened: ExecutionState
+    previous: ExecutionState | None
+    """The newest run of the profile before this one."""
+    changes: Mapping[str, list[str]]
+    """By step, the inputs that differ from those of its last completion."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended. A failed step is in the state, not an exception."""
+
+    state: ExecutionState
+    decision: Decision
+    planned: Planned
+    pruned: tuple[str, ...]
+    """Apps whose objects were removed from the target, since the project has them no more."""
+
+
+def load(
+    folder: str | Path,
+    *,
+    profile: str | None = None,
+    config_file: str | Path | None = None,
+    sources_file: str | Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Project:
+    """A project from its folder. Raises `ConfigError`, and `NotYet` for what this version does not do."""
+    env = os.environ if environ is None else environ
+    project = load_project(
+        Path(folder), profile=profile, config_file=config_file, sources_file=sources_file, environ=env
+    )
+    refuse_not_yet(project)
+    return project
+
+
+def state_of(
+    project: Project | Path, state_dir: str | None = None, environ: Mapping[str, str] | None = None
+) -> FileReader:
+    """The recorded runs of a project; takes no lock and creates nothing."""
+    folder = project if isinstance(project, Path) else project.folder
+    return FileStore.read(state_folder(folder, state_dir, os.environ if environ is None else environ))
+
+
+async def plan(
+    project: Project, request: Request | None = None, *, environ: Mapping[str, str] | None = None
+) -> Preview:
+    """What `run` would do now. Takes no lock, creates nothing. Raises what `run` raises before it runs."""
+    request = request or Request()
+    workshop = _workshop(project, request, os.environ if environ is None else environ)
+    reader = FileStore.read(workshop.state)
+    previous = await reader.latest(project.profile)
+    planned = await workshop.plan(request.asked, await _plan_of(reader, previous))
+    decision, _ = await consider(
+        reader, previous, planned.graph, resume=request.resume, select=planned.select
+    )
+    return Preview(planned, decision, previous, changes(decision, planned, await _plans(reader, previous)))
+
+
+def changes(decision: Decision, planned: Planned, plans: Mapping[int, Plan | None]) -> dict[str, list[str]]:
+    """For each step whose inputs differ from those of its last completion, which; by the plans of those runs."""
+    now = planned.graph.planned()
+    found = {}
+    for step, done in decision.stale.items():
+        then = plans.get(done.run)
+        found[step] = then.changed(step, now[step].components) if then is not None else []
+    return found
+
+
+async def _plans(reader: FileReader, previous: ExecutionState | None) -> dict[int, Plan | None]:
+    steps = previous.steps.values() if previous is not None else ()
+    runs = {step.completion.run for step in steps if step.completion is not None}
+    return {run: await reader.plan(run) for run in runs}
+
+
+async def run(
+    project: Project,
+    request: Request | None = None,
+    *,
+    on_start: Callable[[Start], None] | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    control: RunControl | None = None,
+    environ: Mapping[str, str] | None = None,
+    metadata: Mapping[str, object] | None = None,
+) -> Outcome:
+    """Runs a project, or goes on with its newest run.
+
+    `on_start` is called once, when it is decided what runs and before anything does. Raises `RunLocked`,
+    `NeedsNotMet`, `NothingToResume`, `ConfigError`, `StateNotSaved`, `Fenced`, and what else the engine and the
+    target raise; nothing has changed if it comes before `on_start`.
+    """
+    request = request or Request()
+    workshop = _workshop(project, request, os.environ if environ is None else environ)
+    workshop.choose_helm()
+    reader = FileStore.read(workshop.state)
+    previous = await reader.latest(project.profile)
+    plans = await _plans(reader, previous)
+    earlier = plans.get(previous.run) or await _plan_of(reader, previous) if previous is not None else None
+    planned = await workshop.plan(request.asked, earlier)
+    decided: list[Decision] = []
+
+    def started(decision: Decision, opened: ExecutionState) -> None:
+        decided.append(decision)
+        if on_start is not None:
+            on_start(Start(planned, decision, opened, previous, changes(decision, planned, plans)))
+
+    async with FileStore.open(workshop.state) as store:
+        if any(stage.secrets for stage in planned.stages):
+            # Only now is there a folder in which the key that digests them can be kept.
+            planned = await workshop.plan(request.asked, earlier)
+        try:
+            await workshop.target.start()
+            state = await run_graph(
+                planned.graph,
+                store=store,
+                resume=request.resume,
+                limits=_limits(project, request),
+                policy=FailurePolicy.FAIL_FAST if request.fail_fast else FailurePolicy.KEEP_GOING,
+                on_event=on_event,
+                on_decision=started,
+                control=control,
+                deadline=request.deadline,
+                select=planned.select,
+                profile=project.profile,
+                namespace=project.namespace,
+                metadata={"config_file": _config_file(project), **(metadata or {})},
+            )
+            prune = state.is_complete and not request.asked.is_partial
+            pruned = await workshop.tidy(state, prune=prune)
+        finally:
+            with anyio.move_on_after(5, shield=True):
+                await workshop.close()
+    return Outcome(state, decided[0], planned, tuple(pruned))
+
+
+def _workshop(project: Project, request: Request, environ: Mapping[str, str]) -> Workshop:
+    state = state_folder(project.folder, request.state_dir, environ)
+    target = choose_target(project, request.target, state)
+    return Workshop(project, state, target, environ, request.helm or environ.get("SBKUBE_HELM") or None)
+
+
+async def _plan_of(reader: FileReader, run: ExecutionState | None) -> Plan | None:
+    return None if run is None else await reader.plan(run.run)
+
+
+def _limits(project: Project, request: Request) -> Limits:
+    asked = request.max_parallel or project.limits.max_parallel
+    pools = project.limits.pools
+    cores = os.cpu_count() or 1
+    sizes = {"work": pools.work or WORK, "render": pools.render or cores, "deploy": pools.deploy or DEPLOY}
+    if asked is None:
+        return Limits(total=None, pools=sizes)
+    return Limits(total=asked, pools={**sizes, "work": asked})
+
+
+def _config_file(project: Project) -> str:
+    return os.path.relpath(project.config_file, project.folder)

@@ -1,0 +1,124 @@
+"""The command line: which commands there are, and how any of them ends.
+
+A command's file is loaded when it is called, and `--help` loads none, so that `sbkube` starts fast.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from functools import partial
+from importlib import import_module
+from types import MappingProxyType
+
+import anyio
+import asyncclick as click
+
+from sbkube import __version__
+from sbkube.cli.console import Console
+from sbkube.cli.failures import USAGE, describe_error, exit_code_of, is_bug
+
+COMMANDS = MappingProxyType(
+    {
+        "run": "Run a project, or go on with its last run.",
+        "apply": "The same as `run`; `--app` brings what the app needs.",
+        "plan": "Show what a run would do, and why.",
+        "prepare": "Run the stage prepare of all apps: fetch charts.",
+        "build": "Run the stage build: overrides and removes.",
+        "template": "Run the stage template: render manifests.",
+        "deploy": "Run the stage deploy.",
+        "status": "Show how the last run stands.",
+        "history": "List the runs of a project.",
+        "explain": "Say why a step ran, or would run again.",
+        "logs": "Print what a step logged.",
+        "validate": "Check a project without running anything.",
+        "version": "Print the version.",
+    }
+)
+
+
+class Commands(click.Group):
+    """Loads a command's file when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return load_command(cmd_name)
+
+    async def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0] if args else ""
+        if name and name not in COMMANDS and not name.startswith("-"):
+            raise click.UsageError(f"there is no command {name!r}{_nearest(name)}", ctx)
+        return await super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def load_command(name: str) -> click.Command | None:
+    if name not in COMMANDS:
+        return None
+    command = import_module(f"sbkube.cli.commands.{name}").command
+    assert isinstance(command, click.Command)
+    return command
+
+
+def _nearest(name: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, COMMANDS, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+@click.command(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help="Deploy many apps to Kubernetes at once, and resume exactly what broke.",
+)
+@click.version_option(__version__, "-V", "--version", message="sbkube %(version)s")
+@click.option("--profile", metavar="P", help="As after the command.")
+@click.option("--source", "--sources", "sources", metavar="FILE", help="As after the command.")
+@click.pass_context
+async def app(ctx: click.Context, profile: str | None, sources: str | None) -> None:
+    ctx.obj = {"profile": profile, "sources": sources}
+
+
+def main() -> None:
+    """The entry point `sbkube`."""
+    if sys.platform == "win32":
+        sys.exit("sbkube does not run on Windows; use it in WSL")
+    args = sys.argv[1:]
+    code = USAGE
+    try:
+        code = anyio.run(partial(app.main, args, prog_name="sbkube", standalone_mode=False)) or 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+    except click.UsageError as error:
+        error.show()
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it ends as a message and a code
+        code = _tell(error)
+    _leave(code)
+
+
+def _tell(error: BaseException) -> int:
+    console = Console.of(os.environ, sys.stdout, sys.stderr)
+    message, hint = describe_error(error)
+    if is_bug(error):
+        traceback.print_exception(error)
+    console.error(message, hint)
+    return exit_code_of(error)
+
+
+def _leave(code: int) -> None:
+    """Ends the process at once: a thread that hangs in a disk must not hold it."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            continue
+    os._exit(code)

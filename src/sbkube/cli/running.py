@@ -1,0 +1,234 @@
+"""One run as the command line sees it: load, tell, run, report."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sbkube import api
+from sbkube.api import Outcome, Preview, Request, Start
+from sbkube.apps.fields import seconds
+from sbkube.cli.console import Console, plural
+from sbkube.cli.ending import Report, end_report
+from sbkube.cli.listener import Listener
+from sbkube.cli.options import Where
+from sbkube.cli.signals import signals_to
+from sbkube.config.project import Project
+from sbkube.engine import Event, ExecutionState, NeedsNotMet, RunControl, StepStatus
+from sbkube.errors import ConfigError
+from sbkube.wiring import log_path, state_folder
+
+INTERRUPTED = 128
+_TOLD = 8
+
+
+async def load_project(where: Where, *, goes_on: bool, environ: dict[str, str]) -> Project:
+    """With `goes_on`, profile and config file are those of the latest run where they are not given."""
+    folder = where.project_folder()
+    profile, config_file = where.profile or environ.get("SBKUBE_PROFILE") or None, where.config_file
+    if goes_on and profile is None:
+        latest = await api.state_of(folder, where.state_dir, environ).latest(any_profile=True)
+        if latest is not None:
+            profile = latest.profile
+            config_file = config_file or latest.metadata.get("config_file")
+    return api.load(
+        folder, profile=profile, config_file=config_file, sources_file=where.sources, environ=environ
+    )
+
+
+def time_limit(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise ConfigError(f"`--timeout` {error}") from None
+
+
+@dataclass(slots=True)
+class RunSession:
+    """What one `sbkube run` holds on to while it runs."""
+
+    project: Project
+    request: Request
+    where: Where
+    console: Console
+    environ: dict[str, str]
+    control: RunControl = field(default_factory=RunControl)
+    listener: Listener | None = None
+    open: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def state(self) -> Path:
+        return state_folder(self.project.folder, self.request.state_dir, self.environ)
+
+    @property
+    def flags(self) -> list[str]:
+        """What the commands that go on must repeat."""
+        flags = self.where.flags
+        if self.request.target is not None:
+            flags += ["--target", self.request.target]
+        return flags
+
+    async def run(self) -> int:
+        began = time.monotonic()
+        for notice in self.project.notices:
+            self.console.say(f"note: {notice}", "dim")
+        async with signals_to(self.control) as caught:
+
+            def on_start(start: Start) -> None:
+                caught.has_started = True
+                self.tell_start(start)
+
+            with self.open, caught.scope:
+                outcome = await self._run(on_start)
+            if caught.scope.cancelled_caught:
+                self.console.error("interrupted before anything ran")
+                return INTERRUPTED + (caught.number or 2)
+        report = self.report(outcome, time.monotonic() - began, caught.number)
+        self.tell_end(outcome, report)
+        return report.exit_code
+
+    async def _run(self, on_start: object) -> Outcome:
+        try:
+            return await api.run(
+                self.project,
+                self.request,
+                on_start=on_start,  # type: ignore[arg-type]
+                on_event=self.hear,
+                control=self.control,
+                environ=self.environ,
+            )
+        except NeedsNotMet as error:
+            if error.hint is None:
+                error.hint = "run them too with `--with-needs`"
+            raise
+
+    def hear(self, event: Event) -> None:
+        if self.listener is not None:
+            self.listener(event)
+
+    def log_of(self, step: str, attempt: int, run: int) -> str | None:
+        app, _, stage = step.rpartition(":")
+        path = log_path(self.state, app, stage, run, attempt)
+        return str(_from_here(path)) if path.exists() else None
+
+    # What is told
+
+    def tell_start(self, start: Start) -> None:
+        for line in headlines(start, self.request):
+            self.console.say(line)
+        steps = {s.id: (s.app, s.stage or "deploy") for s in start.planned.stages}
+        initial = {id: step.status for id, step in start.opened.steps.items()}
+        for id in start.decision.to_run:
+            initial[id] = StepStatus.PENDING
+        run = start.opened.run
+        self.listener = self.console.listener(
+            steps, initial, log_path=lambda step, attempt: self.log_of(step, attempt, run)
+        )
+        self.open.enter_context(self.listener)
+
+    def report(self, outcome: Outcome, seconds: float, signal: int | None) -> Report:
+        run, listener = outcome.state.run, self.listener
+        return end_report(
+            outcome.state,
+            outcome.decision,
+            seconds=seconds,
+            flags=self.flags,
+            signal=signal,
+            why=self.control.why,
+            log_path=lambda step, attempt: self.log_of(step, attempt, run),
+            tail=listener.tail if listener is not None else lambda step: (),
+            marks=self.console.marks,
+        )
+
+    def tell_end(self, outcome: Outcome, report: Report) -> None:
+        if outcome.pruned:
+            self.console.say(f"pruned from the target: {', '.join(outcome.pruned)}")
+        report.print(self.console)
+        if self.console.output == "json":
+            from sbkube.cli.machine import document
+
+            self.console.data(document(json.loads(outcome.state.to_json()), report))
+        elif self.console.output == "ndjson":
+            from sbkube.cli.machine import ending_line
+
+            self.console.data(ending_line(report))
+
+
+def headlines(start: Start, request: Request) -> list[str]:
+    """Which run this is, how it relates to the one before, and how much there is to do."""
+    decision, opened = start.decision, start.opened
+    amount = f"{len(decision.to_run)} of {plural(len(opened.steps), 'step')}"
+    profile = f" ({opened.profile})" if opened.profile else ""
+    lines = []
+    if decision.resumed_from is None:
+        if start.previous is not None and not start.previous.is_complete:
+            lines.append(_last_run(start.previous))
+        elif request.asked.resume and start.previous is None:
+            lines.append("there is no earlier run, so this is a new one")
+        lines.append(f"run {opened.run}{profile}: {amount}")
+    elif decision.new_run:
+        lines.append(
+            f"run {opened.run}{profile} takes over from run {decision.resumed_from}, whose plan differs: {amount}"
+        )
+    else:
+        lines.append(f"run {opened.run}{profile} goes on: {amount}")
+    return lines + _what_changed(start)
+
+
+def _last_run(previous: ExecutionState) -> str:
+    counts = ", ".join(f"{n} {status}" for status, n in previous.counts.items() if status != "completed")
+    flight = [step.name for step in previous.with_status(StepStatus.INTERRUPTED, StepStatus.IN_PROGRESS)]
+    told = f"; in flight when it ended: {', '.join(flight[:_TOLD])}" if flight else ""
+    return (
+        f"the last run ({previous.run}) is {previous.status}: {counts}{told}; `--resume` would go on with it"
+    )
+
+
+def _what_changed(start: Start) -> list[str]:
+    if start.decision.resumed_from is None:
+        return []
+    lines = []
+    by_reason: dict[str, list[str]] = {}
+    for step, names in start.changes.items():
+        by_reason.setdefault(", ".join(names) or "not known any more", []).append(step)
+    for reason, steps in list(by_reason.items())[:_TOLD]:
+        more = f" and {len(steps) - 3} more" if len(steps) > 3 else ""
+        lines.append(f"  changed for {', '.join(steps[:3])}{more}: {reason}")
+    left = [step for step in start.changes if step in start.decision.left]
+    if left:
+        lines.append(f"  changed and not run now: {', '.join(left[:_TOLD])}")
+    if start.decision.gone:
+        lines.append(f"  no longer in the project: {', '.join(start.decision.gone[:_TOLD])}")
+    return lines
+
+
+def _from_here(path: Path) -> Path:
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path
+
+
+def preview_rows(preview: Preview) -> list[tuple[str, str, str]]:
+    """Each step as `run`, `keep`, `run if …` or `leave`, with why; in graph order."""
+    decision, rows = preview.decision, []
+    for id, step in decision.steps.items():
+        if id in decision.conditional and decision.to_run[id].startswith("if "):
+            rows.append((f"run {decision.to_run[id]}", id, "an output it was made from may change"))
+        elif id in decision.to_run:
+            changed = ", ".join(preview.changes.get(id, ()))
+            rows.append(("run", id, f"changed: {changed}" if changed else decision.to_run[id]))
+        elif id in decision.undecided:
+            rows.append(("ask", id, "was in flight when the run died; `--rerun-interrupted` runs it again"))
+        elif step.status is StepStatus.SKIPPED:
+            rows.append(("skip", id, step.reason or ""))
+        elif step.is_done:
+            rows.append(("keep", id, step.reason or "completed"))
+        else:
+            rows.append(("leave", id, decision.left.get(id, step.status.value)))
+    return rows

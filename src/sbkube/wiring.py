@@ -1,0 +1,336 @@
+"""Opens what one run works with and puts it together: the one place that picks implementations."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from urllib.parse import quote
+
+import aiofiles
+import anyio
+from anyio.to_thread import run_sync
+
+from sbkube import __version__
+from sbkube.apps.base import App, Stage
+from sbkube.apps.helm import HelmApp
+from sbkube.apps.work import FileInput, Json, Outputs, Work, digest_input
+from sbkube.config.project import Project
+from sbkube.engine import (
+    ExecutionState,
+    InputsChanged,
+    Selection,
+    Step,
+    StepContext,
+    StepGraph,
+)
+from sbkube.engine.step import Body
+from sbkube.engine.stores.base import Plan
+from sbkube.errors import NotYet, SbkubeError
+from sbkube.helm.base import Helm
+from sbkube.helm.select import choose_helm
+from sbkube.planning import AppPlace, Asked, StagePlan, plan_stages, readings, selection
+from sbkube.targets.base import Target
+from sbkube.targets.directory import DirectoryTarget
+
+STATE_FOLDER = ".sbkube"
+_OUTPUTS_ARE_KEPT = 7 * 24 * 3600.0
+"""Seconds for which an output that nothing refers to stays: another profile may go back to it."""
+
+
+def state_folder(project: Path, override: str | None, environ: Mapping[str, str]) -> Path:
+    chosen = override or environ.get("SBKUBE_STATE_DIR")
+    return Path(chosen).absolute() if chosen else project / STATE_FOLDER
+
+
+def choose_target(project: Project, override: str | None, state: Path) -> Target:
+    """`override` is `cluster` or a path from the current folder."""
+    written = project.target if override is None else override
+    if written == "cluster":
+        where = project.where("target") if override is None else None
+        raise NotYet(
+            "the target `cluster`", where=where, hint="use `target: {directory: PATH}` or `--target PATH`"
+        )
+    folder = project.folder if override is None else Path.cwd()
+    path = Path(os.path.normpath(folder / Path(written).expanduser()))
+    # The same folder is the same target, however and from wherever it was named.
+    return DirectoryTarget(path, os.path.relpath(path, project.folder), state_folder=state)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A project as steps, and what was asked for of them."""
+
+    project: Project
+    stages: tuple[StagePlan, ...]
+    digests: Mapping[Path, str | None]
+    graph: StepGraph
+    select: Selection
+
+
+@dataclass(slots=True)
+class Workshop:
+    """What the steps of one run share."""
+
+    project: Project
+    state: Path
+    target: Target
+    environ: Mapping[str, str]
+    helm_preference: str | None = None
+    outputs: Outputs = field(init=False)
+    helm_reason: str | None = None
+    _helm: Helm | None = None
+
+    def __post_init__(self) -> None:
+        self.outputs = Outputs(self.state / "out")
+
+    async def plan(self, asked: Asked, earlier: Plan | None) -> Planned:
+        read = await run_sync(readings, self.project)
+        files = [file for reading in read.values() for file in reading.files]
+        digests = await _digest_all(files)
+        stages = plan_stages(
+            self.project,
+            read,
+            digests,
+            target=self.target.identity,
+            secret=partial(_keyed_digest, self.state / "key", self.environ),
+            earlier=earlier,
+        )
+        graph = StepGraph(self._step(stage, digests) for stage in stages)
+        return Planned(self.project, tuple(stages), digests, graph, selection(self.project, stages, asked))
+
+    def choose_helm(self) -> None:
+        """Raises `HelmMissing` before anything runs if an app needs Helm and there is none."""
+        if any(isinstance(app, HelmApp) and app.enabled for app in self.project.apps.values()):
+            chosen = choose_helm(self.helm_preference, self.environ)
+            self._helm, self.helm_reason = chosen.helm, chosen.reason
+
+    async def helm(self) -> Helm:
+        if self._helm is None:
+            self.choose_helm()
+        assert self._helm is not None
+        return self._helm
+
+    async def close(self) -> None:
+        await self.target.finish()
+        if self._helm is not None:
+            await self._helm.aclose()
+
+    async def tidy(self, state: ExecutionState, *, prune: bool) -> list[str]:
+        """After a run: what no app has any more goes from the target; returns what was pruned."""
+        used = [step.output["path"] for step in state.steps.values() if _has_path(step.output)]
+        await run_sync(self.outputs.remove_unused, used, time.time() - _OUTPUTS_ARE_KEPT)
+        if not prune:
+            return []
+        return await self.target.prune(
+            {n for n, app in self.project.apps.items() if app.enabled and app.is_deployed}
+        )
+
+    # Steps
+
+    def _step(self, stage: StagePlan, digests: Mapping[Path, str | None]) -> Step:
+        place = AppPlace(self.project, stage.app)
+        return Step(
+            stage.id,
+            self._body(stage, place) if stage.stage is not None else None,
+            needs=stage.needs,
+            after=stage.after,
+            inputs=stage.inputs,
+            late_inputs=partial(_inputs_now, place.app, place, stage, digests) if stage.files else None,
+            pools=stage.pools,
+            time_limit=stage.time_limit,
+            retry=stage.retry,
+            on_interrupt=stage.on_interrupt,
+            output_holds=self._output_holds(place.app, stage),
+            enabled=stage.enabled,
+        )
+
+    def _output_holds(self, app: App, stage: StagePlan) -> Callable[[Json], Awaitable[bool]] | None:
+        if stage.stage is None:
+            return None
+        if stage.stage != "deploy":
+            return self.outputs.holds
+        return partial(self._target_holds, stage.app) if app.is_deployed else None
+
+    async def _target_holds(self, app: str, output: Json) -> bool:
+        return isinstance(output, dict) and await self.target.holds(app, str(output.get("digest")))
+
+    def _body(self, stage: StagePlan, place: AppPlace) -> Body:
+        assert stage.stage is not None
+        return partial(self._perform, stage, stage.stage, place)
+
+    async def _perform(self, planned: StagePlan, stage: Stage, place: AppPlace, context: StepContext) -> Json:
+        log = StepLog(self.log_path(planned.app, stage, context.run, context.attempt), context.log)
+        makes_files = stage != "deploy"
+        out = await self.outputs.fresh(planned.app, stage) if makes_files else self.outputs.folder
+        try:
+            work = Work(
+                place=place,
+                context=context,
+                inputs={
+                    earlier: self.outputs.path(context.results[f"{planned.app}:{earlier}"])
+                    for earlier in place.app.stages
+                    if f"{planned.app}:{earlier}" in context.results
+                },
+                out=out,
+                helm=self.helm,
+                target=self.target,
+                env=self._environment(planned, place, context),
+                log=log.write,
+                time_limit=planned.time_limit,
+            )
+            returned = await place.app.perform(stage, work)
+            return await self.outputs.keep(out) if makes_files else returned
+        except Exception as error:
+            await log.write_error(error)
+            raise
+        finally:
+            with anyio.move_on_after(5, shield=True):
+                await log.close()
+                if makes_files and out.exists():
+                    await self.outputs.discard(out)
+
+    def log_path(self, app: str, stage: str, run: int, attempt: int) -> Path:
+        return log_path(self.state, app, stage, run, attempt)
+
+    def _environment(self, planned: StagePlan, place: AppPlace, context: StepContext) -> dict[str, str]:
+        settings = self.project.settings
+        identity = self.target.identity
+        env = {
+            **self.environ,
+            "SBKUBE_RUN": str(context.run),
+            "SBKUBE_STEP": planned.id,
+            "SBKUBE_ATTEMPT": str(context.attempt),
+            "SBKUBE_IDEMPOTENCY_KEY": context.key,
+            "SBKUBE_TARGET": self.target.kind,
+            "SBKUBE_VERSION": __version__,
+            "SBKUBE_APP_NAME": planned.app,
+            "SBKUBE_APP_TYPE": place.app.type,
+            "SBKUBE_APP_NAMESPACE": place.namespace,
+            "SBKUBE_NAMESPACE": place.namespace,
+        }
+        if self.target.kind == "directory":
+            env["SBKUBE_TARGET_PATH"] = os.path.normpath(self.project.folder / identity["path"])
+        if settings.kubeconfig:
+            env["KUBECONFIG"] = str(self.project.folder / Path(settings.kubeconfig).expanduser())
+        context_name = place.app.context or settings.kubeconfig_context
+        if context_name:
+            env["KUBE_CONTEXT"] = context_name
+        return env
+
+
+def log_path(state: Path, app: str, stage: str, run: int, attempt: int) -> Path:
+    return state / "runs" / f"{run:06}" / "logs" / f"{quote(app, safe='')}.{stage}.{attempt}.log"
+
+
+class StepLog:
+    """The log of one attempt; there is no file until there is a line."""
+
+    def __init__(self, path: Path, tell: Callable[[str], None]) -> None:
+        self._path = path
+        self._tell = tell
+        self._file: aiofiles.threadpool.text.AsyncTextIOWrapper | None = None
+
+    async def write(self, line: str) -> None:
+        self._tell(line)
+        await self._append(line)
+
+    async def write_error(self, error: Exception) -> None:
+        """Not told: the failure itself is."""
+        await self._append(f"error: {error}")
+        hint = getattr(error, "hint", None)
+        if hint:
+            await self._append(f"hint: {hint}")
+
+    async def _append(self, line: str) -> None:
+        if self._file is None:
+            await run_sync(partial(self._path.parent.mkdir, mode=0o700, parents=True, exist_ok=True))
+            self._file = await aiofiles.open(
+                self._path, "a", encoding="utf-8", errors="backslashreplace", opener=_private
+            )
+        await self._file.write(line + "\n")
+        await self._file.flush()
+
+    async def close(self) -> None:
+        if self._file is not None:
+            await self._file.close()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+async def _digest_all(files: Iterable[FileInput]) -> dict[Path, str | None]:
+    paths = list(dict.fromkeys(file.path for file in files if file.path is not None))
+
+    def all_of_them() -> dict[Path, str | None]:
+        return {path: _digest_or_explain(path) for path in paths}
+
+    return await run_sync(all_of_them)
+
+
+def _digest_or_explain(path: Path) -> str | None:
+    try:
+        return digest_input(path)
+    except OSError as error:
+        raise Unreadable(path, error) from error
+
+
+class Unreadable(SbkubeError):
+    """A file or folder that the project reads is there and cannot be read."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(f"cannot read {error.filename or path}: {error.strerror or error}")
+        self.path = path
+
+
+async def _inputs_now(app: App, place: AppPlace, stage: StagePlan, then: Mapping[Path, str | None]) -> Json:
+    """What could only be read now; raises `InputsChanged` for what is not as it was planned."""
+    assert stage.stage is not None
+    planned = {f.component: then.get(f.path) if f.path is not None else None for f in stage.files}
+    now = await run_sync(_digests_now, app, place, stage.stage)
+    late = {name: digest for name, digest in now.items() if name in stage.late or planned.get(name) is None}
+    changed = [name for name, digest in planned.items() if name not in late and now.get(name) != digest]
+    if changed:
+        raise InputsChanged(changed)
+    return {name: digest for name, digest in late.items() if digest is not None} or None
+
+
+def _digests_now(app: App, place: AppPlace, stage: Stage) -> dict[str, str | None]:
+    return {
+        file.component: _digest_or_explain(file.path) if file.path else None
+        for file in app.reads(stage, place).files
+    }
+
+
+def _has_path(output: Json) -> bool:
+    return isinstance(output, dict) and isinstance(output.get("path"), str)
+
+
+def _keyed_digest(key: Path, environ: Mapping[str, str], name: str) -> str | None:
+    """HMAC-SHA-256 of a variable's value, so that a change shows and the value does not."""
+    value = environ.get(name)
+    if value is None:
+        return None
+    return hmac.new(_key(key), value.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
+
+
+def _key(path: Path) -> bytes:
+    """Of this state folder; without one there is nothing to compare with either."""
+    with suppress(FileNotFoundError):
+        return path.read_bytes()
+    key = secrets.token_bytes(32)
+    if path.parent.is_dir():
+        with suppress(FileExistsError):
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(key)
+        return path.read_bytes()
+    return key
