@@ -42,11 +42,10 @@ class Plan:
             },
         )
 
-    def changed(self, step: str, now: Planned) -> list[str]:
+    def changed(self, step: str, now: Mapping[str, str]) -> list[str]:
         """The components of a step that differ now."""
         then = self.steps[step].components if step in self.steps else {}
-        names = dict.fromkeys((*then, *now.components))
-        return [name for name in names if then.get(name) != now.components.get(name)]
+        return [name for name in dict.fromkeys((*then, *now)) if then.get(name) != now.get(name)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,5 +119,5 @@ class Store(StateReader, Protocol):
         ...
 
     async def remove_runs(self, keep: int) -> list[int]:
-        """Deletes all but the newest runs, and no run that is open; returns their numbers."""
+        """Deletes all but the newest runs, the newest of each profile and the open one; returns their numbers."""
         ...

@@ -37,7 +37,6 @@ class MemoryStore:
     def __init__(self) -> None:
         self._executions: list[_Execution] = []
         self._current: _Execution | None = None
-        self._seq = 0
 
     async def __aenter__(self) -> Self:
         return self
@@ -122,7 +121,12 @@ class MemoryStore:
         return closing.as_it_stands()
 
     async def remove_runs(self, keep: int) -> list[int]:
-        runs = sorted({e.state.run for e in self._executions if e is not self._current}, reverse=True)
-        gone = set(runs[keep:])
-        self._executions = [e for e in self._executions if e.state.run not in gone or e is self._current]
-        return sorted(gone)
+        """Deletes all but the newest runs; the newest of each profile and the open one stay too."""
+        runs = {e.state.run for e in self._executions}
+        newest = {e.state.profile: e.state.run for e in self._executions}
+        kept = {*newest.values(), *sorted(runs, reverse=True)[: max(keep, 1)]}
+        if self._current is not None:
+            kept.add(self._current.state.run)
+        self._executions = [e for e in self._executions if e.state.run in kept]
+        await checkpoint()
+        return sorted(runs - kept)

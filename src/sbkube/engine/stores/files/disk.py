@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 if sys.platform == "darwin":
@@ -20,11 +22,19 @@ else:
 _NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF})
 
 
+UNFINISHED = ".new"
+"""How the hidden files end that a crash may leave of an atomic write."""
+
+
 class Disk:
     """Blocking; called from the store's own threads, or while nothing else runs."""
 
     def make_folder(self, path: Path) -> None:
-        path.mkdir(mode=0o700, exist_ok=True)
+        """Raises FileExistsError if there is something of that name."""
+        os.mkdir(path, 0o700)
+
+    def remove_folder(self, path: Path) -> None:
+        shutil.rmtree(path, ignore_errors=True)
 
     def create(self, path: Path) -> int:
         """A new file, open for appending; raises FileExistsError."""
@@ -62,24 +72,38 @@ class Disk:
         except FileNotFoundError:
             return []
 
-    def read(self, path: Path) -> bytes:
-        return path.read_bytes()
+    def read(self, path: Path, at_most: int = -1) -> bytes:
+        with path.open("rb") as file:
+            return file.read(at_most)
+
+    def is_folder(self, path: Path) -> bool:
+        return path.is_dir()
 
     def exists(self, path: Path) -> bool:
         return os.path.lexists(path)
 
 
+def ensure_folder(disk: Disk, path: Path) -> None:
+    try:
+        disk.make_folder(path)
+    except FileExistsError:
+        if not disk.is_folder(path):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
+
+
 def write_all(disk: Disk, fd: int, data: bytes) -> None:
     """Disks may take less than they are given."""
-    view = memoryview(data)
-    while view:
-        view = view[disk.write(fd, bytes(view)) :]
+    left = memoryview(data)
+    while left:
+        taken = disk.write(fd, bytes(left))
+        if taken <= 0:
+            raise OSError(errno.EIO, "the disk takes nothing")
+        left = left[taken:]
 
 
 def write_atomically(disk: Disk, path: Path, data: bytes, *, sync_folder: bool = True) -> None:
     """The file is the old one or the new one, never part of either, also after a crash."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    disk.remove(fresh)
+    fresh = path.with_name(f".{path.name}.{os.urandom(4).hex()}{UNFINISHED}")
     fd = disk.create(fresh)
     try:
         try:
@@ -89,7 +113,8 @@ def write_atomically(disk: Disk, path: Path, data: bytes, *, sync_folder: bool =
             disk.close(fd)
         disk.replace(fresh, path)
     except OSError:
-        disk.remove(fresh)
+        with suppress(OSError):
+            disk.remove(fresh)
         raise
     if sync_folder:
         disk.sync_folder(path.parent)

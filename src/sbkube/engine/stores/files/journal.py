@@ -50,6 +50,16 @@ class Encoder:
         return b'%b,"crc":"%b"}\n' % (body, self._prev.encode())
 
 
+@dataclass(slots=True)
+class OpenJournal:
+    """A journal this process created, and how far it is durable."""
+
+    number: int
+    fd: int
+    encoder: Encoder
+    durable: int = -1
+
+
 @dataclass(frozen=True, slots=True)
 class Contents:
     """What can be read of a journal: its whole records up to the first bad byte."""

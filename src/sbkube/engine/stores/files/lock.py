@@ -12,9 +12,9 @@ import json
 import os
 import socket
 import sys
-import time
 import weakref
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -22,7 +22,7 @@ from typing import Any, Self
 from ...errors import RunLocked, StateNotWritable
 from ...state import now
 
-_RETRY_EVERY = 0.05
+_TEXT_LIMIT = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,7 @@ class Holder:
 
     @classmethod
     def this_process(cls) -> Self:
-        command = " ".join(os.path.basename(word) if n == 0 else word for n, word in enumerate(sys.argv[:6]))
-        return cls(os.getpid(), start_of(os.getpid()) or "", _host(), now(), command[:200])
+        return cls(os.getpid(), start_of(os.getpid()) or "", _host(), now(), _command(sys.argv))
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
@@ -67,11 +66,17 @@ class Holder:
         return f"process {self.pid}{what} on {self.host} since {self.since}"
 
 
+def _command(argv: list[str]) -> str:
+    """The program and its subcommand; what follows may be a secret."""
+    words = [os.path.basename(word) for word in argv[:1]] + [word for word in argv[1:2] if word.isalpha()]
+    return " ".join(words)[:200]
+
+
 def start_of(pid: int) -> str | None:
     """A token that changes when the id is used again; "" if unknown, None if there is no such process."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return None if os.path.exists("/proc/self") else _is_there(pid)
     except OSError:
         return ""
@@ -111,36 +116,46 @@ class RunLock:
         self._path = path
         self._fd: int | None = None
 
-    def take(self, holder: Holder, wait: float) -> None:
-        """Blocking; raises `RunLocked` if another has it for `wait` seconds."""
+    def try_take(self, holder: Holder) -> bool:
+        """Whether it is ours now; raises `StateNotWritable` where it cannot be had at all."""
         try:
             fd = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise StateNotWritable(self._path, error.strerror or str(error)) from error
         try:
-            self._wait_for(fd, wait)
+            taken = self._flock(fd) and self._is_the_file_at_the_path(fd)
         except BaseException:
             os.close(fd)
             raise
+        if not taken:
+            os.close(fd)
+            return False
         self._fd = fd
         _held.add(self)
-        text = json.dumps(holder.to_record())
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{text}\n".encode(), 0)
+        with suppress(OSError):
+            # For people only: a full disk must not keep the lock from being held.
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{json.dumps(holder.to_record())}\n".encode(), 0)
+        return True
 
-    def _wait_for(self, fd: int, wait: float) -> None:
-        give_up = time.monotonic() + wait
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EINTR):
-                    raise StateNotWritable(self._path, f"it cannot be locked: {error.strerror}") from error
-                if time.monotonic() >= give_up:
-                    raise RunLocked(self._path, read_holder(self._path)) from None
-                time.sleep(_RETRY_EVERY)
-            else:
-                return
+    def _flock(self, fd: int) -> bool:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EINTR):
+                raise StateNotWritable(self._path, f"it cannot be locked: {error.strerror}") from error
+            return False
+        return True
+
+    def _is_the_file_at_the_path(self, fd: int) -> bool:
+        # Somebody may have removed the folder between opening and locking: that lock locks nobody out.
+        try:
+            return os.path.samestat(os.fstat(fd), os.stat(self._path))
+        except FileNotFoundError:
+            return False
+
+    def held_by(self) -> RunLocked:
+        return RunLocked(self._path, read_holder(self._path))
 
     def give_back(self) -> None:
         if self._fd is not None:
@@ -151,8 +166,9 @@ class RunLock:
 def read_holder(path: Path) -> str | None:
     """What the lock file says, for people; None if nothing can be made of it."""
     try:
-        return str(Holder.from_record(json.loads(path.read_text())))
-    except (OSError, ValueError, TypeError):
+        with path.open("rb") as file:
+            return str(Holder.from_record(json.loads(file.read(_TEXT_LIMIT))))
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 

@@ -7,51 +7,33 @@ was there when the new process read; all interleavings hold with no lock at all 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...errors import IllegalMove, StateCorrupt, StateTooNew
 from ...fingerprints import Json
 from ...state import FORMAT, ExecutionState, RunStatus, StepExecution, apply_change, run_status, settled
 from .disk import Disk
-from .journal import Encoder, read_lines
+from .folder import JournalFolder
+from .journal import read_lines, whole
 from .lock import Holder
-from .view import Witness, read_witness
-
-if TYPE_CHECKING:
-    from .writer import OpenJournal
-
-_JOURNAL = re.compile(r"(\d{6,})\.jsonl")
+from .view import read_witness
 
 
 @dataclass(frozen=True, slots=True)
-class JournalFolder:
-    folder: Path
+class Witnesses:
+    """Views show only what was durable: a journal that ends before one of them has lost records."""
 
-    def path(self, number: int) -> Path:
-        return self.folder / f"{number:06}.jsonl"
+    disk: Disk
+    runs: Path
 
-    def numbers(self, disk: Disk) -> list[int]:
-        """Newest first."""
-        found = (_JOURNAL.fullmatch(name) for name in disk.names(self.folder))
-        return sorted((int(match[1]) for match in found if match), reverse=True)
-
-    def claim(self, disk: Disk, above: int = 0) -> OpenJournal:
-        """The next number, exclusively; whoever creates it fences off all lower ones."""
-        from .writer import OpenJournal
-
-        number = max(above, *self.numbers(disk), 0) + 1
-        while True:
-            try:
-                fd = disk.create(self.path(number))
-            except FileExistsError:
-                number += 1
-                continue
-            disk.sync_folder(self.folder)
-            return OpenJournal(number, fd, Encoder())
+    def seq(self, journal: int, run: int) -> int:
+        """How far the journal was durable, as far as a view that nobody edited tells; else -1."""
+        views = (self.runs / "latest.json", self.runs / f"{run:06}.json")
+        told = (read_witness(self.disk, view) for view in views)
+        return max((one.seq for one in told if one is not None and one.journal == journal), default=-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,62 +56,71 @@ class Recovered:
         return self.state if not self.ended and self.holder.is_alive else self.settled()
 
 
-def recover(
-    disk: Disk, folder: JournalFolder, latest_view: Path, profile: str | None, *, any_profile: bool = False
-) -> Recovered | None:
+def recover(disk: Disk, folder: JournalFolder, runs: Path, profile: str | None) -> Recovered | None:
     """The newest journal of a profile that was born: one whose head is whole."""
-    return next(born(disk, folder, latest_view, profile, any_profile=any_profile), None)
+    return next((found for found in born(disk, folder, runs) if found.state.profile == profile), None)
 
 
-def born(
-    disk: Disk,
-    folder: JournalFolder,
-    latest_view: Path,
-    profile: str | None = None,
-    *,
-    any_profile: bool = False,
-) -> Iterator[Recovered]:
+def born(disk: Disk, folder: JournalFolder, runs: Path) -> Iterator[Recovered]:
     """Newest first."""
-    witness = read_witness(disk, latest_view)
     for number in folder.numbers(disk):
-        try:
-            data = disk.read(folder.path(number))
-        except FileNotFoundError:
-            continue
-        found = read_journal(data, folder.path(number), number, witness)
-        if found is not None and (any_profile or found.state.profile == profile):
+        found = read_numbered(disk, folder, runs, number)
+        if found is not None:
             yield found
 
 
-def read_journal(data: bytes, file: Path, number: int, witness: Witness | None = None) -> Recovered | None:
-    """None if the journal was never born; then nothing depended on it."""
-    witnessed = witness.seq if witness is not None and witness.journal == number else -1
-    contents = read_lines(data, file, witnessed=witnessed)
-    head = contents.head
-    if head is None:
+def read_numbered(disk: Disk, folder: JournalFolder, runs: Path, number: int) -> Recovered | None:
+    try:
+        data = disk.read(folder.path(number))
+    except FileNotFoundError:
         return None
-    if head["format"] > FORMAT:
+    return read_journal(data, folder.path(number), number, Witnesses(disk, runs))
+
+
+def read_journal(
+    data: bytes, file: Path, number: int, witnesses: Witnesses | None = None
+) -> Recovered | None:
+    """None if the journal was never born; then nothing depended on it."""
+    head = head_of(data, file)
+    witnessed = -1 if witnesses is None or head is None else witnesses.seq(number, head.get("run", 0))
+    contents = read_lines(data, file, witnessed=witnessed)
+    if head is None or contents.head is None:
+        return None
+    try:
+        return _folded(head, contents.records, file, number, len(data))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StateCorrupt(file, 0, 0, f"the head cannot be understood ({error!r})") from error
+
+
+def head_of(data: bytes, file: Path) -> dict[str, Any] | None:
+    """The head if it is whole; raises `StateTooNew` before anything else of the file is judged."""
+    head = whole(data[: data.find(b"\n") + 1])
+    if head is None or head["t"] != "head":
+        return None
+    if head.get("format", FORMAT) > FORMAT:
         raise StateTooNew(file, head["format"], head.get("writer", "an unknown version"))
+    return head
+
+
+def _folded(
+    head: Mapping[str, Any], records: list[dict[str, Any]], file: Path, number: int, size: int
+) -> Recovered:
     steps = {id: StepExecution.from_record(id, record) for id, record in head["steps"].items()}
     ended_at = head.get("ended_at")
-    for seq, record in enumerate(contents.records[1:], start=1):
+    for seq, record in enumerate(records[1:], start=1):
         if record["t"] == "step":
             _fold(steps, record, head["run"], file, seq)
         elif record["t"] == "end":
             ended_at = record["at"]
-    return Recovered(
-        _state(head, steps, ended_at, number, contents.seq),
-        ended_at is not None,
-        Holder.from_record(head["holder"]),
-        len(data),
-    )
+    state = _state(head, steps, ended_at, number, len(records) - 1)
+    return Recovered(state, ended_at is not None, Holder.from_record(head["holder"]), size)
 
 
 def _fold(steps: dict[str, StepExecution], record: Mapping[str, Any], run: int, file: Path, seq: int) -> None:
-    name = record["s"]
     try:
+        name = record["s"]
         steps[name] = apply_change(steps[name], record, record["at"], run)
-    except (IllegalMove, KeyError, ValueError) as error:
+    except (IllegalMove, KeyError, TypeError, ValueError, AssertionError) as error:
         raise StateCorrupt(file, seq, 0, f"it does not follow from what came before ({error})") from None
 
 

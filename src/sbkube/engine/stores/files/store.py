@@ -1,4 +1,4 @@
-"""The store in a folder: who may write, what is written when, and what readers get.
+"""The store in a folder: who may write, and what is written when.
 
 lock                  flock'd by the one process that runs
 journal/000457.jsonl  one per execution opened here; the truth
@@ -9,115 +9,56 @@ runs/000123/plan.json the graph and the planned fingerprints; never changed
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
-from anyio.lowlevel import checkpoint, current_token
+from anyio.lowlevel import checkpoint
 from anyio.to_thread import run_sync
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
-from .... import __version__
 from ...errors import EngineError, StateNotSaved, StateNotWritable, StoreError
-from ...fingerprints import Json
-from ...state import FORMAT, ExecutionState, RunStatus, StepExecution, StepStatus, now, run_status
-from ..base import Opening, Plan, PlannedStep, StateMoved
-from .disk import Disk, write_atomically
+from ...state import ExecutionState, RunStatus, StepExecution, now, run_status
+from ..base import Opening, StateMoved
+from .disk import UNFINISHED, Disk, ensure_folder, write_atomically
+from .execution import Execution
+from .journal import OpenJournal
 from .lock import Holder, RunLock
-from .recovery import JournalFolder, Recovered, born, recover
-from .view import View, ViewWriter, is_ours
-from .writer import Entry, JournalWriter, OpenJournal, Post, write_head
+from .reader import FileReader
+from .recovery import Recovered, born
+from .threads import Watch, in_time, post_to_this_loop
+from .view import Ending, View, ViewWriter
+from .writer import Entry, Head, JournalWriter, in_words
 
-_RUN_VIEW = re.compile(r"(\d{6,})\.json")
-_RUN_FOLDER = re.compile(r"(\d{6,})")
+T = TypeVar("T")
+
+_RUN = re.compile(r"(\d{6,})(\.json)?")
+_RETRY_LOCK_EVERY = 0.05
+_VIEW_ANSWERS_WITHIN = 5.0
 
 
-class FileReader:
-    """What readers see of a state folder: no lock is taken, nothing is created or changed."""
+@dataclass(frozen=True, slots=True)
+class _Threads:
+    writer: JournalWriter
+    view: ViewWriter
+    watch: Watch
 
-    def __init__(self, path: str | Path, disk: Disk | None = None) -> None:
-        self.path = Path(path)
-        self._disk = disk or Disk()
-        self._journals = JournalFolder(self.path / "journal")
-        self._runs = self.path / "runs"
+    def start(self) -> None:
+        self.writer.start()
+        self.view.start()
+        self.watch.start()
 
-    @property
-    def latest_view(self) -> Path:
-        return self._runs / "latest.json"
-
-    def run_folder(self, run: int) -> Path:
-        return self._runs / f"{run:06}"
-
-    async def latest(self, profile: str | None = None, *, any_profile: bool = False) -> ExecutionState | None:
-        found = await run_sync(self._recovered, profile, any_profile)
-        return None if found is None else found.as_it_stands()
-
-    async def history(self, limit: int | None = None) -> list[ExecutionState]:
-        return await run_sync(self._history, limit)
-
-    async def plan(self, run: int) -> Plan | None:
-        return await run_sync(self._plan, run)
-
-    async def view_is_edited(self) -> bool:
-        """Whether somebody changed `latest.json` by hand; such edits are not read."""
-        return await run_sync(self._view_is_edited)
-
-    def _recovered(self, profile: str | None, any_profile: bool) -> Recovered | None:
-        return recover(self._disk, self._journals, self.latest_view, profile, any_profile=any_profile)
-
-    def _view_is_edited(self) -> bool:
-        try:
-            data = self._disk.read(self.latest_view)
-            view = from_json(data)
-        except (OSError, ValueError):
-            return False
-        # Without `format` it is one of an older sbkube, which is left behind, not edited.
-        return isinstance(view, dict) and "format" in view and not is_ours(data)
-
-    def _history(self, limit: int | None) -> list[ExecutionState]:
-        newest: dict[int, ExecutionState] = {}
-        found = next(born(self._disk, self._journals, self.latest_view, any_profile=True), None)
-        if found is not None:
-            newest[found.state.run] = found.as_it_stands()
-        others = {int(m[1]) for m in map(_RUN_VIEW.fullmatch, self._disk.names(self._runs)) if m} - set(
-            newest
-        )
-        for run in sorted(others, reverse=True)[:limit]:
-            try:
-                newest[run] = ExecutionState.from_json(self._disk.read(self._runs / f"{run:06}.json"))
-            except (OSError, ValueError):
-                continue
-        states = [newest[run] for run in sorted(newest, reverse=True)]
-        return (states + self._of_older_versions())[:limit]
-
-    def _of_older_versions(self) -> list[ExecutionState]:
-        names = [n for n in self._disk.names(self._runs) if n.endswith(".json") and not n.startswith(".")]
-        foreign = [n for n in names if n != "latest.json" and not _RUN_VIEW.fullmatch(n)]
-        states = [
-            state for name in foreign if (state := _read_older(self._disk, self._runs / name)) is not None
-        ]
-        return sorted(states, key=lambda state: state.started_at, reverse=True)
-
-    def _plan(self, run: int) -> Plan | None:
-        try:
-            written = from_json(self._disk.read(self.run_folder(run) / "plan.json"))
-        except (OSError, ValueError):
-            return None
-        steps = {
-            id: PlannedStep(
-                tuple(step["needs"]), tuple(step["after"]), step["fingerprint"], step["components"]
-            )
-            for id, step in written["steps"].items()
-        }
-        return Plan(written["hash"], steps)
+    def stop(self, ending: Ending | None) -> OSError | None:
+        self.watch.stop()
+        self.writer.stop()
+        return self.view.stop(ending, _VIEW_ANSWERS_WITHIN)
 
 
 class FileStore(FileReader):
@@ -132,13 +73,8 @@ class FileStore(FileReader):
         self._holder = Holder.this_process()
         self._recovered_from: Recovered | None = None
         self._claimed: OpenJournal | None = None
-        self._writer: JournalWriter | None = None
-        self._view: ViewWriter | None = None
-        self._opening: Opening | None = None
-        self._run = 0
-        self._steps: dict[str, StepExecution] = {}
-        self._seq = 0
-        self._generation = 0
+        self._execution: Execution | None = None
+        self._threads: _Threads | None = None
 
     @classmethod
     @asynccontextmanager
@@ -158,8 +94,9 @@ class FileStore(FileReader):
         `lock=False` is for disks that cannot lock: the journal numbers alone keep what was acknowledged.
         """
         store = cls(path, disk=disk, lock=lock, commit_deadline=commit_deadline)
-        await run_sync(store._prepare_folder, lock_wait)
         try:
+            await store._before_anything_runs(store._prepare_folder)
+            await store._take_lock(lock_wait)
             yield store
             await store.close_execution()
         except BaseException:
@@ -178,309 +115,238 @@ class FileStore(FileReader):
 
     # Opening
 
-    def _prepare_folder(self, lock_wait: float) -> None:
+    async def _before_anything_runs(self, work: Callable[[], T]) -> T:
         try:
-            for folder in (self.path, self._journals.folder, self._runs):
-                self._disk.make_folder(folder)
-            if not self._disk.exists(self.path / ".gitignore"):
-                write_atomically(self._disk, self.path / ".gitignore", b"*\n", sync_folder=False)
+            answer = await in_time(work, self._commit_deadline)
         except OSError as error:
-            raise StateNotWritable(self.path, error.strerror or str(error)) from error
-        if self._lock is not None:
-            self._lock.take(self._holder, lock_wait)
+            # Also a TimeoutError: it is an OSError without a file.
+            path = Path(error.filename or self.path)
+            raise StateNotWritable(path, error.strerror or str(error)) from error
+        return answer
+
+    def _prepare_folder(self) -> None:
+        for folder in (self.path, self._journals.folder, self._runs):
+            ensure_folder(self._disk, folder)
+        if not self._disk.exists(self.path / ".gitignore"):
+            write_atomically(self._disk, self.path / ".gitignore", b"*\n", sync_folder=False)
+        # What is durable in a folder whose own entry is not would be lost with it.
+        self._disk.sync_folder(self.path)
+        with suppress(PermissionError):
+            self._disk.sync_folder(self.path.parent)
+
+    async def _take_lock(self, wait: float) -> None:
+        lock = self._lock
+        if lock is None:
+            return
+        give_up = time.monotonic() + wait
+        while not await run_sync(lock.try_take, self._holder):
+            if time.monotonic() >= give_up:
+                raise lock.held_by()
+            await anyio.sleep(_RETRY_LOCK_EVERY)
+        await self._before_anything_runs(self._sweep)
+
+    def _sweep(self) -> None:
+        """Removes what killed processes left half-written; under the lock nobody else is writing."""
+        for folder in (self.path, self._runs):
+            for name in self._disk.names(folder):
+                if name.startswith(".") and name.endswith(UNFINISHED):
+                    self._disk.remove(folder / name)
 
     async def recover(self, profile: str | None) -> ExecutionState | None:
-        self._recovered_from = await run_sync(self._recovered, profile, False)
+        self._recovered_from = await self._read(lambda: self._recovered(profile))
         return None if self._recovered_from is None else self._recovered_from.settled()
 
     async def open_execution(self, opening: Opening) -> ExecutionState:
+        if self.failure is not None:
+            # Whoever relied on that execution was told.
+            await self._stop_threads(None)
         await self.close_execution()
-        post = _post_to_this_loop()
-        state = await run_sync(self._write_opening, opening, post)
-        self._start_threads(state, post)
+        execution, journal = await self._before_anything_runs(lambda: self._write_opening(opening))
+        state: ExecutionState = execution.state(journal.number, RunStatus.IN_PROGRESS)
+        self._execution = execution
+        self._threads = self._new_threads(execution, journal, state)
+        self._threads.start()
         return state
 
-    def _write_opening(self, opening: Opening, post: Post) -> ExecutionState:
+    def _write_opening(self, opening: Opening) -> tuple[Execution, OpenJournal]:
+        if self._claimed is None:
+            self._claimed = self._journals.claim(self._disk)
+        journal = self._claimed
+        if self._has_moved(opening.profile):
+            raise StateMoved
+        run = opening.run or self._new_run()
+        execution = Execution(opening, self._recovered_from, run, dict(opening.steps))
+        self._write_plan(run, opening)
+        # Half a head may be written when this fails, so the number is used up whatever happens.
+        self._claimed = None
         try:
-            if self._claimed is None:
-                self._claimed = self._journals.claim(self._disk)
-            if self._has_moved(opening.profile):
-                raise StateMoved
-            self._opening, self._steps = opening, dict(opening.steps)
-            self._run = opening.run or self._new_run_folder()
-            plan = self.run_folder(self._run) / "plan.json"
-            if not self._disk.exists(plan):
-                write_atomically(self._disk, plan, to_json(opening.plan))
-                self._disk.sync_folder(self._runs)
-            journal, self._claimed = self._claimed, None
-            write_head(self._disk, self._journals, journal, now(), self._head(journal.number))
-        except OSError as error:
-            raise StateNotSaved(f"{error.filename or self.path}: {error.strerror or error}") from error
-        self._seq, self._generation = 0, self._generation + 1
-        self._writer = JournalWriter(self._disk, self._journals, journal, post, self._start_over)
-        return ExecutionState(
-            run_id=opening.run_id,
-            profile=opening.profile,
-            namespace=opening.namespace,
-            started_at=opening.started_at,
-            completed_at=None,
-            status=RunStatus.IN_PROGRESS,
-            steps=opening.steps,
-            config_hash=opening.config_hash,
-            metadata=opening.metadata,
-            run=self._run,
-            journal=journal.number,
-            plan_hash=opening.plan.hash,
-            resumed_from=opening.resumed_from,
-        )
+            self._journals.write_head(self._disk, journal, now(), execution.head(self._holder))
+            self._journals.refuse_if_fenced(self._disk, journal.number)
+        except BaseException:
+            self._disk.close(journal.fd)
+            raise
+        return execution, journal
 
     def _has_moved(self, profile: str | None) -> bool:
         """Claim, then read: whether a process wrote since `recover` that did not see our claim."""
-        known, current = self._recovered_from, self._recovered(profile, False)
+        known, current = self._recovered_from, self._recovered(profile)
         if known is None or current is None:
             return known is not current
         return (known.state.journal, known.size) != (current.state.journal, current.size)
 
-    def _new_run_folder(self) -> int:
-        taken = [m for m in map(_RUN_FOLDER.match, self._disk.names(self._runs)) if m]
-        run = max((int(m[1]) for m in taken), default=0) + 1
-        self._disk.make_folder(self.run_folder(run))
-        return run
+    def _new_run(self) -> int:
+        """The next number, exclusively: two processes without a lock must not share a folder."""
+        taken = [int(m[1]) for m in map(_RUN.fullmatch, self._disk.names(self._runs)) if m]
+        known = 0 if self._recovered_from is None else self._recovered_from.state.run
+        for run in count(max(taken, default=known) + 1):
+            with suppress(FileExistsError):
+                self._disk.make_folder(self.run_folder(run))
+                return run
+        raise AssertionError("numbers do not end")
 
-    def _head(self, number: int) -> dict[str, Json]:
-        opening = self._opening
-        assert opening is not None
-        known = self._recovered_from
-        return {
-            "format": FORMAT,
-            "writer": f"sbkube {__version__}",
-            "journal": number,
-            "run": self._run,
-            "run_id": opening.run_id,
-            "profile": opening.profile,
-            "namespace": opening.namespace,
-            "started_at": opening.started_at,
-            "config_hash": opening.config_hash,
-            "metadata": opening.metadata,
-            "plan": opening.plan.hash,
-            "resumed_from": opening.resumed_from,
-            "from": [known.state.journal, known.state.seq] if known is not None else None,
-            "command": opening.command,
-            "holder": self._holder.to_record(),
-            "steps": {id: step.to_record() for id, step in self._steps.items()},
-        }
+    def _write_plan(self, run: int, opening: Opening) -> None:
+        plan = self.run_folder(run) / "plan.json"
+        if not self._disk.exists(plan):
+            ensure_folder(self._disk, self.run_folder(run))
+            write_atomically(self._disk, plan, to_json(opening.plan))
+            self._disk.sync_folder(self._runs)
 
-    def _start_threads(self, state: ExecutionState, post: Post) -> None:
-        writer = self._writer
-        assert writer is not None
-        self._view = ViewWriter(
-            self._disk,
-            self.latest_view,
-            View(state, self._holder.to_record()),
-            partial(self._watch, writer, post),
-        )
-        writer.start()
-        self._view.start()
-        self._view.wake()
-
-    def _watch(self, writer: JournalWriter, post: Post) -> None:
-        """In the view's thread: a write that hangs cannot report itself."""
-        since = writer.busy_since
-        if since is not None and time.monotonic() - since > self._commit_deadline and writer.failure is None:
-            error = StateNotSaved(f"the disk of {self.path} did not answer for {self._commit_deadline:g} s")
-            post(lambda: writer.fail(error))
+    def _new_threads(self, execution: Execution, journal: OpenJournal, state: ExecutionState) -> _Threads:
+        post = post_to_this_loop()
+        start_over = partial(self._start_over, execution)
+        writer = JournalWriter(self._disk, self._journals, journal, post, start_over)
+        view = ViewWriter(self._disk, self.latest_view, View(state, self._holder.to_record()))
+        limit = self._commit_deadline
+        hung = StateNotSaved(f"the disk of {self.path} did not answer for {limit:g} s")
+        watch = Watch(lambda: writer.busy_since, limit, lambda: post(lambda: writer.fail(hung)))
+        return _Threads(writer, view, watch)
 
     # Writing
 
     def append(
         self, step: StepExecution, change: Mapping[str, Any], at: str, on_durable: Callable[[], None] | None
     ) -> None:
-        writer, view = self._writer, self._view
-        assert writer is not None, "no execution is open"
-        assert view is not None
+        execution, threads = self._execution, self._threads
+        assert execution is not None, "no execution is open"
+        assert threads is not None
+        writer, view = threads.writer, threads.view
         if writer.failure is not None:
             return
-        self._steps[step.name] = step
-        self._seq += 1
-        seq, generation = self._seq, self._generation
+        execution.steps[step.name] = step
+        execution.seq += 1
+        seq, generation = execution.seq, execution.generation
 
         def durable() -> None:
             # A journal opened further on has all that was queued before it in its head.
-            view.changed(step, writer.journal.number, seq if generation == self._generation else 0)
+            view.changed(step, writer.journal.number, seq if generation == execution.generation else 0)
             if on_durable is not None:
                 on_durable()
 
         writer.put(Entry("step", at, {"s": step.name, **change}, durable))
 
-    def _start_over(self) -> tuple[str, Mapping[str, Json]]:
-        self._seq, self._generation = 0, self._generation + 1
-        return now(), self._head(0)
+    def _start_over(self, execution: Execution) -> Head:
+        execution.seq = 0
+        execution.generation += 1
+        return now(), execution.head(self._holder)
 
     async def flush(self) -> None:
-        writer = self._writer
-        if writer is not None and writer.failure is None:
-            durable = anyio.Event()
-            writer.on_failure(durable.set)
-            writer.put(Entry("", "", {}, durable.set))
-            await durable.wait()
-            writer.forget(durable.set)
-        else:
+        threads = self._threads
+        if threads is None:
             await checkpoint()
-        if writer is not None and writer.failure is not None:
-            raise writer.failure
+            return
+        await _flush(threads.writer)
 
     def on_failure(self, tell: Callable[[], None]) -> None:
-        if self._writer is not None:
-            self._writer.on_failure(tell)
+        if self._threads is not None:
+            self._threads.writer.on_failure(tell)
 
     @property
     def failure(self) -> EngineError | None:
-        return self._writer.failure if self._writer is not None else None
+        return None if self._threads is None else self._threads.writer.failure
 
     # Closing
 
     async def close_execution(self) -> ExecutionState | None:
-        writer, view, opening = self._writer, self._view, self._opening
-        if writer is None or view is None or opening is None:
+        execution, threads = self._execution, self._threads
+        if execution is None or threads is None:
             return None
-        at, status = now(), run_status(self._steps.values(), alive=False, ended=True)
-        if writer.failure is None:
-            self._seq += 1
-            writer.put(Entry("end", at, {"status": status}, None))
-        try:
-            await self.flush()
-        finally:
-            self._writer = self._view = None
-            with anyio.CancelScope(shield=True):
-                view_is_free = await run_sync(_stop, writer, view)
-        state = self._closed_state(opening, writer, status, at)
-        if view_is_free:
-            also = self._runs / f"{self._run:06}.json"
-            with anyio.CancelScope(shield=True):
-                await run_sync(_last_view, view, status, at, writer.journal.number, self._seq, also)
-        return state
+        # Shielded as a whole: the watch bounds the wait for the journal, and the view has its own limit.
+        with anyio.CancelScope(shield=True):
+            try:
+                closed = await self._end(execution, threads.writer)
+            finally:
+                await self._stop_threads(None)
+        return closed
 
-    def _closed_state(
-        self, opening: Opening, writer: JournalWriter, status: RunStatus, at: str
-    ) -> ExecutionState:
-        return ExecutionState(
-            run_id=opening.run_id,
-            profile=opening.profile,
-            namespace=opening.namespace,
-            started_at=opening.started_at,
-            completed_at=at,
-            status=status,
-            steps=dict(self._steps),
-            config_hash=opening.config_hash,
-            metadata=opening.metadata,
-            run=self._run,
-            journal=writer.journal.number,
-            seq=self._seq,
-            plan_hash=opening.plan.hash,
-            resumed_from=opening.resumed_from,
-        )
+    async def _end(self, execution: Execution, writer: JournalWriter) -> ExecutionState:
+        status = run_status(execution.steps.values(), alive=False, ended=True)
+        if writer.failure is None:
+            execution.ended_at = at = now()
+            execution.seq += 1
+            writer.put(Entry("end", at, {"status": status}, None))
+        await _flush(writer)
+        assert execution.ended_at is not None
+        journal, also = writer.journal.number, self.run_view(execution.run)
+        error = await self._stop_threads(Ending(status, execution.ended_at, journal, execution.seq, also))
+        if error is not None:
+            raise StateNotSaved(f"{in_words(error)}; the journal is complete, the view is behind") from error
+        return execution.state(journal, status)
+
+    async def _stop_threads(self, ending: Ending | None) -> OSError | None:
+        threads, self._threads, self._execution = self._threads, None, None
+        error = None
+        if threads is not None:
+            with anyio.CancelScope(shield=True):
+                error = await run_sync(threads.stop, ending)
+        return error
 
     async def _close(self) -> None:
-        writer, view = self._writer, self._view
-        self._writer = self._view = None
-        if writer is not None and view is not None:
-            await run_sync(_stop, writer, view)
+        await self._stop_threads(None)
         if self._claimed is not None:
-            os.close(self._claimed.fd)
+            self._disk.close(self._claimed.fd)
             self._claimed = None
         if self._lock is not None:
             self._lock.give_back()
 
-    async def remove_runs(self, keep: int) -> list[int]:
-        return await run_sync(self._remove_runs, max(keep, 1))
+    # Retention
 
-    def _remove_runs(self, keep: int) -> list[int]:
+    async def remove_runs(self, keep: int) -> list[int]:
+        open_run = None if self._execution is None else self._execution.run
+        return await self._before_anything_runs(lambda: self._remove_runs(max(keep, 1), open_run))
+
+    def _remove_runs(self, keep: int, open_run: int | None) -> list[int]:
         """The newest run of each profile stays too: its journal has the last completions."""
+        journals = self._journals_of_runs()
         names = self._disk.names(self._runs)
-        runs = {int(m[1]) for m in map(_RUN_FOLDER.match, names) if m}
-        pinned = {self._run} if self._writer is not None else set[int]()
-        profiles, keeps = set[str | None](), set[int]()
-        for found in born(self._disk, self._journals, self.latest_view, any_profile=True):
-            if found.state.profile not in profiles:
-                profiles.add(found.state.profile)
-                pinned.add(found.state.run)
-                keeps.add(found.state.journal)
-        gone = sorted(runs - pinned - set(sorted(runs, reverse=True)[:keep]))
-        self._remove_journals(set(gone), keeps)
+        runs = {int(m[1]) for m in map(_RUN.fullmatch, names) if m} | journals.keys()
+        newest: dict[str | None, int] = {}
+        for found in born(self._disk, self._journals, self._runs):
+            newest.setdefault(found.state.profile, found.state.run)
+        gone = sorted(runs - {open_run, *newest.values(), *sorted(runs, reverse=True)[:keep]})
+        # The highest number stays: it fences off those below it, and must not be given out again.
+        highest = max(self._journals.numbers(self._disk), default=0)
         for run in gone:
-            self._disk.remove(self._runs / f"{run:06}.json")
-            shutil.rmtree(self.run_folder(run), ignore_errors=True)
+            self._remove_run(run, [number for number in journals.get(run, []) if number != highest])
         return gone
 
-    def _remove_journals(self, runs: set[int], keeps: set[int]) -> None:
-        for found in list(born(self._disk, self._journals, self.latest_view, any_profile=True)):
-            if found.state.run in runs and found.state.journal not in keeps:
-                self._disk.remove(self._journals.path(found.state.journal))
+    def _remove_run(self, run: int, journals: list[int]) -> None:
+        # The oldest first, so that what a crash leaves is what the run last was.
+        for number in reversed(journals):
+            self._disk.remove(self._journals.path(number))
+        self._disk.remove(self.run_view(run))
+        self._disk.remove_folder(self.run_folder(run))
 
 
-def _post_to_this_loop() -> Post:
-    native: Any = current_token().native_token
-    # asyncio's loop and trio's token call it differently; both may have ended when a late answer comes.
-    call = getattr(native, "call_soon_threadsafe", None) or native.run_sync_soon
-
-    def post(run: Callable[[], None]) -> None:
+async def _flush(writer: JournalWriter) -> None:
+    if writer.failure is None:
+        durable = anyio.Event()
+        writer.on_failure(durable.set)
+        writer.put(Entry("", "", {}, durable.set))
         try:
-            call(run)
-        except RuntimeError:
-            return
-
-    return post
-
-
-def _stop(writer: JournalWriter, view: ViewWriter) -> bool:
-    writer.stop()
-    return view.stop()
-
-
-def _last_view(view: ViewWriter, status: RunStatus, at: str, journal: int, seq: int, also: Path) -> None:
-    try:
-        view.last(status, at, journal, seq, also)
-    except OSError as error:
-        raise StateNotSaved(
-            f"{error.filename or also}: {error.strerror or error}; the journal is complete, the view is behind"
-        ) from error
-
-
-def _read_older(disk: Disk, path: Path) -> ExecutionState | None:
-    """A run file of the sequential sbkube, as far as it can be read."""
-    try:
-        written = json.loads(disk.read(path))
-        steps = {name: _older_step(name, step) for name, step in written.get("steps", {}).items()}
-        return ExecutionState(
-            run_id=str(written["run_id"]),
-            profile=written.get("profile"),
-            namespace=written.get("namespace"),
-            started_at=str(written["started_at"]),
-            completed_at=written.get("completed_at"),
-            status=_older_status(str(written.get("status"))),
-            steps=steps,
-            config_hash=str(written.get("config_hash", "")),
-            metadata=written.get("metadata") or {},
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def _older_status(status: str) -> RunStatus:
-    known = {"completed": RunStatus.COMPLETED, "failed": RunStatus.FAILED}
-    return known.get(status, RunStatus.INTERRUPTED)
-
-
-def _older_step(name: str, step: Mapping[str, Any]) -> StepExecution:
-    known = {status.value for status in StepStatus}
-    status = str(step.get("status"))
-    return StepExecution(
-        name,
-        StepStatus(status) if status in known else StepStatus.PENDING,
-        started_at=step.get("started_at"),
-        completed_at=step.get("completed_at"),
-        duration=step.get("duration"),
-        error=step.get("error"),
-        output=step.get("output"),
-        metadata=step.get("metadata") or {},
-    )
+            await durable.wait()
+        finally:
+            writer.forget(durable.set)
+    else:
+        await checkpoint()
+    if writer.failure is not None:
+        raise writer.failure

@@ -7,27 +7,30 @@ stays a small part of the run however many steps it has.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from ...state import FORMAT, ExecutionState, RunStatus, StepExecution, StepStatus
 from .disk import Disk, write_atomically
 
 _SUM = len(b',"sum":"00000000"}\n')
+_SHOWN = re.compile(rb',"journal":(\d+),"seq":(\d+),')
 _AT_MOST_EVERY = 0.1
 _SHARE = 20
 
 
 class View:
-    """The rendered state of one run; not shared between threads without `_ViewThread`'s lock."""
+    """The rendered state of one run; used by its writer's thread alone."""
 
     def __init__(self, state: ExecutionState, holder: Mapping[str, Any]) -> None:
         self._state = state
@@ -97,8 +100,9 @@ def read_witness(disk: Disk, path: Path) -> Witness | None:
         return None
     if not is_ours(data):
         return None
-    view = from_json(data)
-    return Witness(view["journal"], view["seq"])
+    # The last ones are its own: what stands behind them has no such keys. Parsing all of it would be slow.
+    shown = _SHOWN.match(data, data.rfind(b',"journal":'))
+    return Witness(int(shown[1]), int(shown[2])) if shown else None
 
 
 @dataclass(slots=True)
@@ -108,22 +112,34 @@ class _Pending:
     seq: int = -1
 
 
-class ViewWriter:
-    """Keeps `latest.json` up to date, and watches that the journal's disk answers."""
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What the exact view says at the end, and the file that keeps it for its run."""
 
-    def __init__(self, disk: Disk, path: Path, view: View, watch: Callable[[], None]) -> None:
+    status: RunStatus
+    at: str
+    journal: int
+    seq: int
+    also: Path
+
+
+class ViewWriter:
+    """The thread that keeps `latest.json` up to date; nothing else writes it."""
+
+    def __init__(self, disk: Disk, path: Path, view: View) -> None:
         self._disk = disk
         self._path = path
         self._view = view
-        self._watch = watch
         self._pending = _Pending()
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stopped = threading.Event()
+        self._ending: Ending | None = None
         self._thread = threading.Thread(target=self._work, name="sbkube view", daemon=True)
         self.failure: OSError | None = None
 
     def start(self) -> None:
+        self._wake.set()
         self._thread.start()
 
     def changed(self, step: StepExecution, journal: int, seq: int) -> None:
@@ -135,50 +151,47 @@ class ViewWriter:
         if not self._wake.is_set():
             self._wake.set()
 
-    def wake(self) -> None:
-        """Writes the view as it is."""
-        self._wake.set()
-
-    def stop(self) -> bool:
-        """False if the thread hangs in the disk; then nobody else may write the view."""
+    def stop(self, ending: Ending | None, wait: float) -> OSError | None:
+        """Blocking; writes the exact view if there is an ending, and returns what went wrong with that."""
+        self._ending = ending
         self._stopped.set()
         self._wake.set()
-        self._thread.join(timeout=5.0)
-        return not self._thread.is_alive()
-
-    def last(self, status: RunStatus, at: str | None, journal: int, seq: int, also: Path) -> None:
-        """Blocking, after `stop`: the exact view, as the latest one and as that of the run."""
-        self._take()
-        self._view.journal, self._view.seq = journal, seq
-        data = self._view.render(status, at)
-        write_atomically(self._disk, also, data, sync_folder=False)
-        write_atomically(self._disk, self._path, data)
+        self._thread.join(timeout=wait)
+        if self._thread.is_alive():
+            return TimeoutError(f"the disk did not answer for {wait:g} s")
+        return self.failure
 
     def _work(self) -> None:
         while not self._stopped.is_set():
-            self._wake.wait(timeout=1.0)
-            self._watch()
-            if self._wake.is_set() and not self._stopped.is_set():
+            self._wake.wait()
+            if not self._stopped.is_set():
                 self._wake.clear()
                 began = time.monotonic()
-                self._write()
-                self._rest(max(_AT_MOST_EVERY, _SHARE * (time.monotonic() - began)))
+                self._try(self._write)
+                self._stopped.wait(max(_AT_MOST_EVERY, _SHARE * (time.monotonic() - began)))
+        self.failure = None
+        if self._ending is not None:
+            self._try(partial(self._write_last, self._ending))
 
-    def _rest(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0 and not self._stopped.wait(min(1.0, left)):
-            self._watch()
-
-    def _write(self) -> None:
-        self._take()
+    def _try(self, write: Callable[[], None]) -> None:
         try:
-            write_atomically(
-                self._disk, self._path, self._view.render(RunStatus.IN_PROGRESS, None), sync_folder=False
-            )
+            write()
             self.failure = None
         except OSError as error:
             # The journal decides whether state is saved; a view that is behind is only behind.
             self.failure = error
+
+    def _write(self) -> None:
+        self._take()
+        data = self._view.render(RunStatus.IN_PROGRESS, None)
+        write_atomically(self._disk, self._path, data, sync_folder=False)
+
+    def _write_last(self, ending: Ending) -> None:
+        self._take()
+        self._view.journal, self._view.seq = ending.journal, ending.seq
+        data = self._view.render(ending.status, ending.at)
+        write_atomically(self._disk, ending.also, data, sync_folder=False)
+        write_atomically(self._disk, self._path, data)
 
     def _take(self) -> None:
         with self._lock:

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
 
 from ...errors import EngineError, Fenced, StateNotSaved
 from ...fingerprints import Json
 from .disk import Disk, write_all
-from .journal import Encoder
-from .recovery import JournalFolder
+from .folder import JournalFolder
+from .journal import OpenJournal
+from .threads import Callback, Post
 
-Callback = Callable[[], None]
-Post = Callable[[Callback], None]
+_LOOP_ANSWERS_WITHIN = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +33,7 @@ class Entry:
     on_durable: Callback | None
 
 
-@dataclass(slots=True)
-class OpenJournal:
-    number: int
-    fd: int
-    encoder: Encoder
-    durable: int = -1
+Head = tuple[str, Mapping[str, Json]]
 
 
 class JournalWriter:
@@ -53,7 +49,7 @@ class JournalWriter:
         folder: JournalFolder,
         journal: OpenJournal,
         post: Post,
-        start_over: Callable[[], tuple[str, Mapping[str, Json]]],
+        start_over: Callable[[], Head],
     ) -> None:
         self._disk = disk
         self._folder = folder
@@ -65,6 +61,7 @@ class JournalWriter:
         self.failure: EngineError | None = None
         self.busy_since: float | None = None
         self._fresh_start_left = True
+        self._gave_up = False
         self._thread = threading.Thread(target=self._work, name="sbkube journal", daemon=True)
 
     def start(self) -> None:
@@ -74,36 +71,39 @@ class JournalWriter:
         self._queue.put(entry)
 
     def on_failure(self, tell: Callback) -> None:
-        self._on_failure.append(tell)
+        if self.failure is None:
+            self._on_failure.append(tell)
+        else:
+            tell()
 
     def forget(self, tell: Callback) -> None:
-        self._on_failure.remove(tell)
+        if tell in self._on_failure:
+            self._on_failure.remove(tell)
 
     def stop(self) -> None:
         """Closes the file; a thread that hangs in the disk is left behind and cannot acknowledge any more."""
         self._queue.put(None)
-        self._thread.join(timeout=1.0 if self.failure is None else 0.05)
+        self._thread.join(timeout=1.0 if self.failure is None else 0.2)
 
     def fail(self, error: EngineError) -> None:
         """In the event loop: from here on nothing is taken and nothing acknowledged."""
         if self.failure is None:
             self.failure = error
-            for tell in self._on_failure:
+            told, self._on_failure = self._on_failure, []
+            for tell in told:
                 tell()
 
     # In the thread
 
     def _work(self) -> None:
-        while True:
+        last = False
+        while not last:
             batch, last = self._take()
             try:
                 self._commit(batch)
-            except (OSError, EngineError) as error:
+            except Exception as error:  # noqa: BLE001 - a thread that died would leave all waiting
                 self._recover_from(error, batch)
-            if last:
-                break
-        if self.busy_since is None:
-            self._close()
+        self._close(self.journal)
 
     def _take(self) -> tuple[list[Entry], bool]:
         entries = [self._queue.get()]
@@ -111,7 +111,8 @@ class JournalWriter:
         return [entry for entry in entries if entry is not None], None in entries
 
     def _commit(self, batch: list[Entry]) -> None:
-        if self.failure is not None or not batch:
+        # After a line that was lost any further one would vouch for it.
+        if self._gave_up or self.failure is not None:
             return
         journal = self.journal
         lines = [
@@ -120,18 +121,20 @@ class JournalWriter:
             if entry.kind
         ]
         if lines:
-            self.busy_since = time.monotonic()
-            write_all(self._disk, journal.fd, b"".join(lines))
-            self._disk.sync(journal.fd)
-            self._refuse_if_fenced()
+            with self._busy():
+                write_all(self._disk, journal.fd, b"".join(lines))
+                self._disk.sync(journal.fd)
+                self._folder.refuse_if_fenced(self._disk, journal.number)
             journal.durable = journal.encoder.next_seq - 1
-            self.busy_since = None
         self._acknowledge(batch)
 
-    def _refuse_if_fenced(self) -> None:
-        newer = self._folder.path(self.journal.number + 1)
-        if self._disk.exists(newer):
-            raise Fenced(newer)
+    @contextmanager
+    def _busy(self) -> Iterator[None]:
+        self.busy_since = time.monotonic()
+        try:
+            yield
+        finally:
+            self.busy_since = None
 
     def _acknowledge(self, batch: list[Entry]) -> None:
         told = [entry.on_durable for entry in batch if entry.on_durable is not None]
@@ -143,60 +146,65 @@ class JournalWriter:
             for tell in told:
                 tell()
 
-    def _recover_from(self, error: OSError | EngineError, batch: list[Entry]) -> None:
-        self.busy_since = None
-        if isinstance(error, OSError) and self._fresh_start_left:
+    def _recover_from(self, error: Exception, batch: list[Entry]) -> None:
+        if isinstance(error, OSError) and self._fresh_start_left and self.failure is None:
             self._fresh_start_left = False
-            if self._go_on_in_a_further_journal(batch):
+            try:
+                self._go_on_in_a_further_journal(batch)
+            except FileExistsError:
+                error = Fenced(self._folder.path(self.journal.number + 1))
+            except Exception as second:  # noqa: BLE001 - a full disk is told by the error that came first
+                error = second if isinstance(second, EngineError) else error
+            else:
                 return
-        final = error if isinstance(error, EngineError) else StateNotSaved(_in_words(error))
+        self._gave_up = True
+        final = error if isinstance(error, EngineError) else StateNotSaved(in_words(error))
         self._post(lambda: self.fail(final))
 
-    def _go_on_in_a_further_journal(self, batch: list[Entry]) -> bool:
-        taken = threading.Event()
-        covered = list(batch)
-        head: list[tuple[str, Mapping[str, Json]]] = []
-
-        def take_state() -> None:
-            # In the event loop nothing is appended meanwhile, so this state covers all that is queued.
-            head.append(self._start_over())
-            covered.extend(e for e in (self._queue.get_nowait() for _ in range(self._queue.qsize())) if e)
-            taken.set()
-
-        self._post(take_state)
-        if not taken.wait(5.0):
-            return False
-        try:
-            journal = self._folder.claim(self._disk, above=self.journal.number)
-            if journal.number != self.journal.number + 1:
-                return False
-            at, fields = head[0]
-            write_head(self._disk, self._folder, journal, at, {**fields, "journal": journal.number})
-            if self._disk.exists(self._folder.path(journal.number + 1)):
-                return False
-        except OSError:
-            return False
-        self._close()
+    def _go_on_in_a_further_journal(self, batch: list[Entry]) -> None:
+        at, fields, covered = self._state_with_all_that_is_queued(batch)
+        # Exactly the next number: if another process has that one, it has taken over.
+        with self._busy():
+            journal = self._folder.create(self._disk, self.journal.number + 1)
+            try:
+                self._folder.write_head(self._disk, journal, at, fields)
+                self._folder.refuse_if_fenced(self._disk, journal.number)
+            except BaseException:
+                self._close(journal)
+                raise
+        self._close(self.journal)
         self.journal = journal
         self._acknowledge(covered)
-        return True
 
-    def _close(self) -> None:
-        try:
-            self._disk.close(self.journal.fd)
-        except OSError:
-            return
+    def _state_with_all_that_is_queued(
+        self, batch: list[Entry]
+    ) -> tuple[str, Mapping[str, Json], list[Entry]]:
+        taken = threading.Event()
+        covered = list(batch)
+        heads: list[Head] = []
+
+        def take() -> None:
+            # In the event loop nothing is appended meanwhile, so this state covers all that is queued.
+            heads.append(self._start_over())
+            queued = [self._queue.get_nowait() for _ in range(self._queue.qsize())]
+            covered.extend(entry for entry in queued if entry is not None)
+            if None in queued:
+                self._queue.put(None)
+            taken.set()
+
+        self._post(take)
+        if not taken.wait(_LOOP_ANSWERS_WITHIN):
+            raise TimeoutError
+        at, fields = heads[0]
+        return at, fields, covered
+
+    def _close(self, journal: OpenJournal) -> None:
+        with suppress(OSError):
+            self._disk.close(journal.fd)
 
 
-def write_head(
-    disk: Disk, folder: JournalFolder, journal: OpenJournal, at: str, fields: Mapping[str, Json]
-) -> None:
-    write_all(disk, journal.fd, journal.encoder.line("head", -1, at, fields))
-    disk.sync(journal.fd)
-    disk.sync_folder(folder.folder)
-    journal.durable = 0
-
-
-def _in_words(error: OSError) -> str:
+def in_words(error: Exception) -> str:
+    if not isinstance(error, OSError):
+        return f"{type(error).__name__}: {error}"
     where = f"{error.filename}: " if error.filename else ""
     return f"{where}{error.strerror or error}"
