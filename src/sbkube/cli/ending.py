@@ -1,0 +1,233 @@
+"""The report at the end of a run: root causes first, what they held back, and the commands to go on."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from signal import Signals
+
+from ..engine.resume import Decision
+from ..engine.runner import Why
+from ..engine.state import ExecutionState, StepExecution, StepStatus
+from .console import UNICODE, Console, Marks, Style, clean, duration, plural
+from .failures import run_exit_code
+from .progress import error_lines, names
+
+_IN_FULL = 5
+_IN_SHORT = 20
+_S = StepStatus
+
+Line = tuple[str, Style]
+_EMPTY: Line = ("", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    lines: tuple[Line, ...]
+    exit_code: int
+    commands: tuple[str, ...]
+    """To go on, as they can be typed."""
+
+    @property
+    def text(self) -> str:
+        return "\n".join(text for text, _ in self.lines)
+
+    def print(self, console: Console) -> None:
+        for text, style in self.lines:
+            console.say(text, style)
+
+
+def end_report(
+    state: ExecutionState,
+    decision: Decision,
+    *,
+    seconds: float,
+    flags: Sequence[str] = (),
+    signal: int | None = None,
+    why: Why | None = None,
+    log_path: Callable[[str, int], str | None] = lambda step, attempt: None,
+    tail: Callable[[str], Sequence[str]] = lambda step: (),
+    marks: Marks = UNICODE,
+) -> Report:
+    """`why` is that of the run's control; `tail` gives the last lines that a step logged."""
+    ending = _Ending(state, decision, seconds, flags, signal, why, log_path, tail, marks)
+    return Report(tuple(ending.lines()), ending.exit_code, tuple(ending.commands()))
+
+
+@dataclass(slots=True)
+class _Ending:
+    state: ExecutionState
+    decision: Decision
+    seconds: float
+    flags: Sequence[str]
+    signal: int | None
+    why: Why | None
+    log_path: Callable[[str, int], str | None]
+    tail: Callable[[str], Sequence[str]]
+    marks: Marks
+
+    @property
+    def exit_code(self) -> int:
+        return run_exit_code(self.state, self.decision, signal=self.signal, why=self.why)
+
+    def asked(self, *statuses: StepStatus) -> list[StepExecution]:
+        """Of the steps that count, those that ended so, in the order of the graph."""
+        return [step for step in self.state.with_status(*statuses) if step.name in self.decision.asked]
+
+    def not_asked(self, *statuses: StepStatus) -> list[StepExecution]:
+        return [step for step in self.state.with_status(*statuses) if step.name not in self.decision.asked]
+
+    @property
+    def undone(self) -> int:
+        return sum(1 for step in self.state.steps.values() if not step.is_done)
+
+    # Lines
+
+    def lines(self) -> list[Line]:
+        if self.exit_code == 0:
+            told: list[Line] = [(self._success(), "good"), *self._left()]
+        else:
+            told = [
+                (self._headline(), "bad"),
+                *self._roots(),
+                *self._blocked(),
+                *self._one_line("stopped while they ran", self.asked(_S.CANCELLED)),
+                *self._one_line("not started", self.asked(_S.PENDING)),
+                *self._undecided(),
+                *self._left(),
+            ]
+        return [*told, *self._how_to_go_on()]
+
+    def _success(self) -> str:
+        run, counts = self.state.run, Counter(step.status for step in self.state.steps.values())
+        total = len(self.state.steps) - counts[_S.SKIPPED]
+        ran = sum(1 for id in self.decision.to_run if self._ran(self.state.steps[id]))
+        if not self.decision.to_run and not self.undone:
+            return f"nothing left to do: all {plural(total, 'step')} of run {run} are completed"
+        kept = counts[_S.COMPLETED] - ran
+        parts = [f"{ran} ran", *([f"{kept} kept"] if kept else ())]
+        parts += [f"{counts[_S.SKIPPED]} disabled"] if counts[_S.SKIPPED] else []
+        what = (
+            plural(total, "step") if not self.undone else f"{counts[_S.COMPLETED]} of {plural(total, 'step')}"
+        )
+        return f"completed run {run}: {what} in {duration(self.seconds)} ({', '.join(parts)})"
+
+    @staticmethod
+    def _ran(step: StepExecution) -> bool:
+        return step.status is _S.COMPLETED and "reused_from" not in step.metadata
+
+    def _headline(self) -> str:
+        counts = Counter(
+            step.status for step in self.state.steps.values() if step.name in self.decision.asked
+        )
+        done = f"{counts[_S.COMPLETED]} of {plural(counts.total(), 'step')} completed"
+        rest = [f"{counts[status]} {word}" for status, word in _COUNTED if counts[status]]
+        return f"run {self.state.run} {self._what_happened()}: {', '.join((done, *rest))}"
+
+    def _what_happened(self) -> str:
+        after = duration(self.seconds)
+        if self.signal is not None:
+            return f"was ended by {Signals(self.signal).name} after {after}"
+        if self.why == "deadline":
+            return f"was stopped at its deadline after {after}"
+        if self.why == "state":
+            return f"ended after {after}, since its state could not be saved"
+        return f"failed after {after}" if self.exit_code == 1 else "needs a decision"
+
+    def _roots(self) -> list[Line]:
+        failed = self.asked(_S.FAILED)
+        told = [line for step in failed[:_IN_FULL] for line in self._root(step)]
+        short = failed[_IN_FULL : _IN_FULL + _IN_SHORT]
+        told += [
+            (f"{self.marks.failed} {step.name}: {error_lines(step.error, 2)[0]}", "bad") for step in short
+        ]
+        more = len(failed) - _IN_FULL - _IN_SHORT
+        if more > 0:
+            told.append((f"and {plural(more, 'more failed step')}", "bad"))
+        return told
+
+    def _root(self, step: StepExecution) -> list[Line]:
+        again = f", attempt {step.attempt}" if step.attempt > 1 else ""
+        after = f" after {duration(step.duration)}{again}" if step.duration is not None else ""
+        told: list[Line] = [_EMPTY, (f"{self.marks.failed} {step.name} failed{after}", "bad")]
+        told += [(f"    {line}", "") for line in error_lines(step.error, 20)]
+        told += [(f"    | {clean(line)}", "dim") for line in self.tail(step.name)]
+        log = self.log_path(step.name, step.attempt)
+        if log:
+            told.append((f"    log: {log}", "dim"))
+        return told
+
+    def _blocked(self) -> list[Line]:
+        by: dict[str, list[str]] = {}
+        for step in self.asked(_S.BLOCKED):
+            by.setdefault(step.blocked_by or "another step", []).append(step.name)
+        mark = self.marks.blocked
+        lines: list[Line] = [
+            (f"{mark} blocked by {cause}: {names(ids)}", "warn") for cause, ids in by.items()
+        ]
+        return [_EMPTY, *lines] if lines else []
+
+    def _one_line(self, what: str, steps: Sequence[StepExecution]) -> list[Line]:
+        return [(f"{what}: {names([step.name for step in steps], 5)}", "warn")] if steps else []
+
+    def _undecided(self) -> list[Line]:
+        lines: list[Line] = []
+        for step in self._in_doubt:
+            when = f" (started {step.started_at})" if step.started_at else ""
+            text = f"{self.marks.question} {step.name} was running when its process died{when}"
+            lines.append((f"{text}; what it did is not known", "warn"))
+        return lines
+
+    @property
+    def _in_doubt(self) -> list[StepExecution]:
+        undecided = set(self.decision.undecided)
+        return [step for step in self.state.with_status(_S.INTERRUPTED) if step.name in undecided]
+
+    def _left(self) -> list[Line]:
+        broken = self.not_asked(_S.FAILED, _S.CANCELLED, _S.INTERRUPTED)
+        waiting = self.not_asked(_S.PENDING, _S.BLOCKED)
+        return [
+            *self._one_line("did not complete earlier and not asked for now", broken),
+            *self._one_line("left for later", waiting),
+        ]
+
+    # Commands
+
+    def _how_to_go_on(self) -> list[Line]:
+        told = self._commands_and_why()
+        if not told:
+            return []
+        width = max(len(command) for command, _ in told)
+        lines: list[Line] = [(f"  {command:<{width}}  # {why}", "strong") for command, why in told]
+        return [_EMPTY, *lines]
+
+    def commands(self) -> list[str]:
+        return [command for command, _ in self._commands_and_why()]
+
+    def _commands_and_why(self) -> list[tuple[str, str]]:
+        if not self.undone:
+            return []
+        logs = [s.name for s in self.asked(_S.FAILED) if self.log_path(s.name, s.attempt)]
+        return [self._resume(), *((self._command("logs", id), f"what {id} printed") for id in logs[:3])]
+
+    def _resume(self) -> tuple[str, str]:
+        if not self._in_doubt:
+            return self._command("run", "--resume"), f"runs the {plural(self.undone, 'step')} left"
+        doubt = names([step.name for step in self._in_doubt])
+        return self._command(
+            "run", "--resume", "--rerun-interrupted"
+        ), f"runs {doubt} again, and what is left"
+
+    def _command(self, *words: str) -> str:
+        return shlex.join(("sbkube", *words, *self.flags))
+
+
+_COUNTED = (
+    (_S.FAILED, "failed"),
+    (_S.BLOCKED, "blocked"),
+    (_S.CANCELLED, "cancelled"),
+    (_S.INTERRUPTED, "in doubt"),
+    (_S.PENDING, "not started"),
+)
