@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
+from anyio.to_thread import run_sync
 
+from sbkube.apps.work import FileInput
 from sbkube.config.loading import find_project, load_project, refuse_not_yet
 from sbkube.config.project import Project
 from sbkube.engine import (
@@ -26,14 +28,16 @@ from sbkube.engine import (
     FileStore,
     Limits,
     RunControl,
+    Step,
+    StepGraph,
     consider,
     run_graph,
 )
 from sbkube.engine.resume import Resume
 from sbkube.engine.stores.base import Plan
 from sbkube.engine.stores.files import FileReader
-from sbkube.planning import Asked
-from sbkube.wiring import Planned, Workshop, choose_target, state_folder
+from sbkube.planning import Asked, StagePlan, missing_files, plan_stages, readings
+from sbkube.wiring import Planned, Workshop, choose_target, digest_all, state_folder
 
 __all__ = [
     "Asked",
@@ -165,6 +169,24 @@ async def _plans(reader: FileReader, previous: ExecutionState | None) -> dict[in
     steps = previous.steps.values() if previous is not None else ()
     runs = {step.completion.run for step in steps if step.completion is not None}
     return {run: await reader.plan(run) for run in runs}
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What can be said of a project that is not run."""
+
+    graph: StepGraph
+    missing: tuple[tuple[StagePlan, FileInput], ...]
+    """Files that are not there and that no other app makes, each with the step that would fail."""
+
+
+async def check(project: Project) -> Checked:
+    """Raises `ConfigError` and `CyclicGraph`; looks at no state and no target."""
+    read = await run_sync(readings, project)
+    digests = await digest_all(file for reading in read.values() for file in reading.files)
+    stages = plan_stages(project, read, digests, target={}, secret=lambda name: None)
+    graph = StepGraph(Step(s.id, needs=s.needs, after=s.after, enabled=s.enabled) for s in stages)
+    return Checked(graph, tuple(missing_files(stages, digests)))
 
 
 async def run(

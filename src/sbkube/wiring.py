@@ -94,7 +94,7 @@ class Workshop:
     async def plan(self, asked: Asked, earlier: Plan | None) -> Planned:
         read = await run_sync(readings, self.project)
         files = [file for reading in read.values() for file in reading.files]
-        digests = await _digest_all(files)
+        digests = await digest_all(files)
         stages = plan_stages(
             self.project,
             read,
@@ -267,7 +267,7 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-async def _digest_all(files: Iterable[FileInput]) -> dict[Path, str | None]:
+async def digest_all(files: Iterable[FileInput]) -> dict[Path, str | None]:
     paths = list(dict.fromkeys(file.path for file in files if file.path is not None))
 
     def all_of_them() -> dict[Path, str | None]:

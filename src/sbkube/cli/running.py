@@ -162,7 +162,8 @@ class RunSession:
 def headlines(start: Start, request: Request) -> list[str]:
     """Which run this is, how it relates to the one before, and how much there is to do."""
     decision, opened = start.decision, start.opened
-    amount = f"{len(decision.to_run)} of {plural(len(opened.steps), 'step')}"
+    total = sum(1 for step in opened.steps.values() if step.status is not StepStatus.SKIPPED)
+    amount = f"{len(decision.to_run)} of {plural(total, 'step')}"
     profile = f" ({opened.profile})" if opened.profile else ""
     lines = []
     if decision.resumed_from is None:
@@ -228,7 +229,7 @@ def preview_rows(preview: Preview) -> list[tuple[str, str, str]]:
         elif step.status is StepStatus.SKIPPED:
             rows.append(("skip", id, step.reason or ""))
         elif step.is_done:
-            rows.append(("keep", id, step.reason or "completed"))
+            rows.append(("keep", id, f"completed in run {step.completion.run}" if step.completion else ""))
         else:
             rows.append(("leave", id, decision.left.get(id, step.status.value)))
     return rows

@@ -23,6 +23,7 @@ from sbkube.cli.options import (
 )
 from sbkube.cli.running import load_project, preview_rows
 from sbkube.config.project import Project
+from sbkube.engine import StepStatus
 from sbkube.planning import missing_files
 
 
@@ -66,7 +67,7 @@ def _text(preview: Preview) -> str:
 
 def _summary(preview: Preview) -> str:
     decision = preview.decision
-    total = plural(len(decision.steps), "step")
+    total = plural(sum(1 for s in decision.steps.values() if s.status is not StepStatus.SKIPPED), "step")
     certain = len(decision.to_run) - len(decision.conditional)
     also = f", {len(decision.conditional)} more if something changes" if decision.conditional else ""
     return f"would run {certain} of {total}{also}"

@@ -1,0 +1,72 @@
+"""`sbkube status`: how the last run stands, read from the journal."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import asyncclick as click
+
+from sbkube.cli.console import Console
+from sbkube.cli.options import Where, console_for, output_option, where_of, where_options
+
+
+@click.command(name="status", help="Show how the last run stands.")
+@where_options
+@output_option("text", "json")
+async def command(*, output: Any, **values: Any) -> int:
+    where, console = where_of(values), console_for(output)
+    reader = recorded(where)
+    profile = where.profile or os.environ.get("SBKUBE_PROFILE") or None
+    state = await reader.latest(profile, any_profile=profile is None)
+    if await reader.view_is_edited():
+        console.warn(f"{reader.latest_view} was edited by hand; such edits are not read")
+    if state is None:
+        return no_run_yet(console, where)
+    if output == "json":
+        console.data((await reader.view(state)).decode())
+    else:
+        console.data(_text(state, console))
+    return 0
+
+
+def recorded(where: Where) -> Any:
+    from sbkube.engine import FileStore
+    from sbkube.wiring import state_folder
+
+    folder = where.project_folder()
+    return FileStore.read(state_folder(folder, where.state_dir, os.environ))
+
+
+def no_run_yet(console: Console, where: Where) -> int:
+    from sbkube.cli.options import command_line
+
+    console.error("no run is recorded here", f"`{command_line('run', *where.flags)}` starts one")
+    return 2
+
+
+def _text(state: Any, console: Console) -> str:
+    from sbkube.apps.fields import STAGES
+    from sbkube.cli.tabular import columns, local_time
+    from sbkube.report.history import RunRow, by_app, in_a_word
+
+    row = RunRow.of(state)
+    profile = f" ({row.profile})" if row.profile else ""
+    head = f"run {row.run}{profile} {row.status}, started {local_time(row.started_at)}: {row.counts}"
+    table = [["app", *STAGES, ""]]
+    for app, steps in by_app(state.steps.values()).items():
+        words = [in_a_word(steps[stage]) if stage in steps else "" for stage in STAGES]
+        others = [in_a_word(step) for stage, step in steps.items() if stage not in STAGES]
+        table.append([app, *words, *others, *_remarks(steps.values())])
+    return f"{head}\n\n{columns(table)}"
+
+
+def _remarks(steps: Any) -> list[str]:
+    """The first thing of an app that somebody must know."""
+    for step in steps:
+        if step.error and step.status.value in ("failed", "interrupted"):
+            return [step.error.splitlines()[0]]
+    for step in steps:
+        if step.blocked_by and step.status.value == "blocked":
+            return [f"blocked by {step.blocked_by}"]
+    return []
