@@ -248,21 +248,14 @@ class _Deciding:
         if step.status is StepStatus.INTERRUPTED and self._must_ask(id):
             self.undecided.append(id)
             return step
-        if step.status in _KEPT_AS_THEY_ARE:
-            self.to_run[id] = _why_again(step)
-            return replace(step, reason=_why_again(step))
-        return self._pending_or_kept(id, step, new_run)
-
-    def _pending_or_kept(self, id: str, step: StepExecution, new_run: bool) -> StepExecution:
-        """What is neither failed nor in doubt: run, run if a need changes, or keep."""
         runs_before = [need for need in self.graph.needs[id] if need in self.to_run]
         if self._is_kept(id) and not runs_before:
             return _taken_over(step) if new_run else step
-        why = self._why(id, runs_before)
-        self.to_run[id] = why
         if not step.fresh and self._may_still_hold(id, runs_before):
             self.conditional.add(id)
-        return replace(_pending(step), reason=why)
+        is_left_as_it_is = step.status in _KEPT_AS_THEY_ARE
+        why = self.to_run[id] = _why_again(step) if is_left_as_it_is else self._why(id, runs_before)
+        return replace(step if is_left_as_it_is else _pending(step), reason=why)
 
     def _may_still_hold(self, id: str, runs_before: list[str]) -> bool:
         if id in self.holds:
