@@ -120,14 +120,13 @@ STORY: list[tuple[float, Event]] = [
 ]
 
 
-def tell(renderer: Renderer, clock: Clock, events: Iterable[tuple[float, Event]], until: float = 1e9) -> None:
-    """Tells what happened up to a second of the story, and sets the clock to it."""
+def tell(renderer: Renderer, clock: Clock, since: float = -1.0, until: float = 1e9) -> None:
+    """Tells the story from after one second of it up to another, and sets the clock to that."""
     begun = 100.0
-    for at, event in events:
-        if at > until:
-            break
-        clock.time = max(clock.time, begun + at)
-        renderer(event)
+    for at, event in STORY:
+        if since < at <= until:
+            clock.time = begun + at
+            renderer(event)
     if until < 1e9:
         clock.time = begun + until
 

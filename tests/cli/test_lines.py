@@ -24,7 +24,6 @@ from .helpers import (
     FAILED,
     INITIAL,
     STEPS,
-    STORY,
     Clock,
     check_golden,
     log_path,
@@ -51,14 +50,14 @@ def lines(console: Console, clock: Clock) -> Lines:
 
 def test_a_run_reads_as_one_block_per_attempt(lines: Lines, clock: Clock, console: Console) -> None:
     with lines:
-        tell(lines, clock, STORY)
+        tell(lines, clock)
     check_golden("lines", written(console))
 
 
 def test_a_run_reads_in_ascii_where_the_locale_is_plain_c(clock: Clock) -> None:
     console = plain_console(marks=ASCII)
     with Lines(STEPS, INITIAL, console, clock=clock) as lines:
-        tell(lines, clock, STORY)
+        tell(lines, clock)
     assert written(console).isascii()
 
 
@@ -165,7 +164,7 @@ def test_colours_come_only_where_they_are_wanted(clock: Clock) -> None:
     for color in (False, True):
         console = plain_console(color=color)
         with Lines(STEPS, INITIAL, console, clock=clock) as lines:
-            tell(lines, clock, STORY)
+            tell(lines, clock)
         told[color] = ESCAPE in written(console)
     assert told == {False: False, True: True}
 

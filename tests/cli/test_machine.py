@@ -42,7 +42,7 @@ def streamed(*events: Any) -> list[dict[str, Any]]:
 def test_each_event_is_one_line_with_its_type_first_and_the_time() -> None:
     console = plain_console()
     with EventStream(STEPS, INITIAL, console) as stream:
-        tell(stream, Clock(), STORY)
+        tell(stream, Clock())
     lines = data(console).splitlines()
     assert len(lines) == len(STORY)
     for line, (_, event) in zip(lines, STORY, strict=True):
@@ -118,7 +118,7 @@ def test_a_command_that_cannot_run_says_why_as_data() -> None:
 def test_narration_beside_a_stream_is_silent_and_errors_are_not() -> None:
     console = plain_console(output="ndjson", narration=Narration.SILENT)
     with console.listener(STEPS, INITIAL) as listener:
-        tell(listener, Clock(), STORY)  # type: ignore[arg-type]
+        tell(listener, Clock())
     console.say("nobody reads this")
     assert written(console) == ""
     assert len(data(console).splitlines()) == len(STORY)

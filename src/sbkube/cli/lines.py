@@ -20,7 +20,7 @@ from ..engine.events import (
 from ..engine.state import StepStatus
 from .console import Style, clean, clock, duration, plural
 from .listener import Renderer
-from .progress import STAGES, error_lines, names
+from .progress import error_lines, names
 
 FIRST, LAST = 20, 200
 _LONGEST = 4000
@@ -93,8 +93,7 @@ class Lines(Renderer):
             self._printed.pop(event.step, None)
             self._say(f"{marks.kept} {event.step} unchanged, kept from run {event.reused_from}", "dim")
         elif event.status is StepStatus.COMPLETED:
-            # A gate does nothing, and says as much.
-            if self.progress.step(event.step).stage in STAGES:
+            if not self.progress.step(event.step).is_quiet(self.clock()):
                 self._ended(event.step, f"{marks.done} {event.step} completed in {seconds}", "good")
         elif event.status is StepStatus.CANCELLED:
             self._ended(event.step, f"{marks.cancelled} {event.step} cancelled after {seconds}", "warn")

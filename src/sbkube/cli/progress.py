@@ -54,6 +54,8 @@ _LOOKS = {
     StepStatus.BLOCKED: Look.BLOCKED,
     StepStatus.CANCELLED: Look.CANCELLED,
 }
+_LOUD = frozenset({Look.FAILED, Look.CANCELLED, Look.INTERRUPTED, Look.RETRYING})
+_A_MOMENT = 0.5
 SETTLED = frozenset(Look) - {Look.PENDING, Look.RUNNING, Look.RETRYING}
 
 
@@ -78,6 +80,10 @@ class StepProgress:
     def spent(self, now: float) -> float:
         return self.seconds + (now - self.began if self.began is not None else 0.0)
 
+    def is_quiet(self, now: float) -> bool:
+        """A gate, which does nothing; what takes its time or goes wrong is none."""
+        return self.stage not in STAGES and self.look not in _LOUD and self.spent(now) < _A_MOMENT
+
 
 @dataclass(slots=True)
 class AppProgress:
@@ -85,13 +91,9 @@ class AppProgress:
     steps: list[StepProgress] = field(default_factory=list)
     began: float | None = None
 
-    @property
-    def is_shown(self) -> bool:
-        """Apps of which nothing is to run would only push away those that matter."""
-        return any(step.counts for step in self.steps) and any(
-            step.stage in STAGES or step.look not in (Look.PENDING, Look.DONE, Look.KEPT)
-            for step in self.steps
-        )
+    def is_shown(self, now: float) -> bool:
+        """Apps of which nothing is to run would only push away those that matter, and so would gates."""
+        return any(step.counts and not step.is_quiet(now) for step in self.steps)
 
     def spent(self, now: float) -> float:
         return sum(step.spent(now) for step in self.steps)
@@ -209,7 +211,7 @@ class Progress:
     def counts(self) -> tuple[str, ...]:
         """`23/68 steps`, `5 running`, …: only what there is."""
         found = Counter(step.look for step in self.steps.values() if step.counts)
-        kept = sum(1 for step in self.steps.values() if step.look is Look.KEPT)
+        kept = sum(1 for step in self.steps.values() if step.look is Look.KEPT and not step.counts)
         done = found[Look.DONE] + found[Look.KEPT]
         parts = [f"{done}/{found.total()} steps"]
         parts += [f"{found[look]} {word}" for look, word in _WORDS if found[look]]

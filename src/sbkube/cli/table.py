@@ -45,7 +45,7 @@ def frame(
     progress: Progress, now: float, columns: int, height: int, marks: Marks, *, last: bool = False
 ) -> list[Text]:
     """At most `height - 1` rows, none wider than `columns - 1`; the last frame stays, so it only has what ended."""
-    apps = [app for app in progress.apps.values() if app.is_shown]
+    apps = [app for app in progress.apps.values() if app.is_shown(now)]
     room = max(1, height - 3)  # the header, the counts, and one row of what was there before
     fits = len(apps) <= room
     if last and not fits:
