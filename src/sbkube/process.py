@@ -252,8 +252,8 @@ class _Child:
         return self._process.poll()
 
     def _alive(self) -> bool:
-        self._poll()
-        return group_alive(self._pgid)
+        # a leader whose other threads are still ending is a zombie in /proc, but not to be reaped yet
+        return self._poll() is None or group_alive(self._pgid)
 
     async def _readable(self) -> bool:
         with anyio.move_on_after(LOOK):

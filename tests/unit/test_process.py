@@ -30,11 +30,6 @@ pytestmark = pytest.mark.anyio
 ENV = {"PATH": os.environ["PATH"]}
 
 
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 async def until(holds: Callable[[], bool]) -> None:
     with anyio.fail_after(10):
         while not holds():  # noqa: ASYNC110 - the kernel sends no event

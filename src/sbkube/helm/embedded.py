@@ -57,6 +57,7 @@ class EmbeddedHelm:
         self._slots = anyio.CapacityLimiter(workers or _cores())
         self._idle: list[_Worker] = []
         self._time_limit = time_limit
+        self._closed = False
 
     async def render(self, request: RenderRequest) -> Rendered:
         wanted = {
@@ -85,6 +86,7 @@ class EmbeddedHelm:
         return str(await self._ask({"do": "version"}, None))
 
     async def aclose(self) -> None:
+        self._closed = True
         while self._idle:
             await self._idle.pop().end()
 
@@ -102,7 +104,10 @@ class EmbeddedHelm:
             except BaseException:
                 await worker.end()
                 raise
-            self._idle.append(worker)
+            if self._closed:
+                await worker.end()
+            else:
+                self._idle.append(worker)
         if "ok" in answer:
             return answer["ok"]
         raise _error(answer["error"], answer["text"], chart)
@@ -174,7 +179,7 @@ class _Worker:
         forget_group(self._process.pid)
 
     async def last_words(self) -> str:
-        with anyio.move_on_after(REAP_LIMIT):
+        with anyio.move_on_after(REAP_LIMIT, shield=True):
             while self.lives:  # noqa: ASYNC110 - it has closed its socket: it is about to end by itself
                 await anyio.sleep(0.002)
         words = self._said().strip()
@@ -213,31 +218,33 @@ async def _started(environ: Mapping[str, str]) -> _Worker:
 async def _spawned(environ: Mapping[str, str]) -> _Worker:
     ours, theirs = socket.socketpair()
     with theirs:
-        process = subprocess.Popen(  # noqa: ASYNC220 - one fork, and it can set argv[0]
-            # argv[0] becomes the field manager of what Helm applies, so it is `helm`, beside the interpreter (that is
-            # how a virtual environment is found). Isolated from the current folder, with the modules we see ourselves.
-            [
-                os.path.join(os.path.dirname(sys.executable), "helm"),
-                "-I",
-                "-c",
-                _PROGRAM,
-                str(theirs.fileno()),
-                *sys.path,
-            ],
-            executable=sys.executable,
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env={"GOGC": "400", **environ},  # a third of the time, for memory that is given back soon
-            start_new_session=True,
-        )
+        try:
+            process = _popen(theirs.fileno(), environ)
+        except OSError as error:
+            ours.close()
+            raise HelmError(f"the process for Helm cannot be started: {error}") from error
     register_group(process.pid)
     assert process.stderr is not None
     os.set_blocking(process.stderr.fileno(), False)
     with anyio.CancelScope(shield=True):  # wraps at once; cancelled in between, nobody would own the process
         stream = await UNIXSocketStream.from_socket(ours)
     return _Worker(process, process.stderr, stream)
+
+
+def _popen(connection: int, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    # argv[0] becomes the field manager of what Helm applies, so it is `helm`, beside the interpreter (that is how a
+    # virtual environment is found). Isolated from the current folder, with the modules that we see ourselves.
+    name = os.path.join(os.path.dirname(sys.executable), "helm")
+    return subprocess.Popen(
+        [name, "-I", "-c", _PROGRAM, str(connection), *sys.path],
+        executable=sys.executable,
+        pass_fds=[connection],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={"GOGC": "400", **environ},  # a third of the time, for memory that is given back soon
+        start_new_session=True,
+    )
 
 
 _PROGRAM = "import sys; sys.path[:] = sys.argv[2:]; from sbkube.helm.worker import main; main()"
