@@ -280,7 +280,7 @@ class _Run:
             return _Outcome.FAILED
         if isinstance(failure, Exception) and isinstance(error, BaseExceptionGroup):
             # Clean-up that failed under a cancellation: the failure is recorded, the cancellation goes on.
-            raise error.subgroup(lambda leaf: not isinstance(leaf, Exception)) or error
+            raise error.subgroup(_is_no_failure) or error
         raise error
 
     def _still_holds(self, known: StepExecution, late: str | None) -> bool:
@@ -367,6 +367,10 @@ async def _late_inputs(step: Step) -> tuple[str | None, BaseException | None]:
             return None, error
         raise
     return (None if value is None else digest(value)), None
+
+
+def _is_no_failure(error: BaseException) -> bool:
+    return not isinstance(error, Exception | BaseExceptionGroup)
 
 
 def _is_a_cancellation_of_its_own(error: BaseException) -> bool:
