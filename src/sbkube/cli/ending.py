@@ -94,7 +94,8 @@ class _Ending:
                 *self._roots(),
                 *self._blocked(),
                 *self._one_line("stopped while they ran", self.asked(_S.CANCELLED)),
-                *self._one_line("not started", self.asked(_S.PENDING)),
+                *self._not_repeated(),
+                *self._one_line("not started", [s for s in self.asked(_S.PENDING) if s.error is None]),
                 *self._undecided(),
                 *self._left(),
             ]
@@ -140,6 +141,7 @@ class _Ending:
         failed = self.asked(_S.FAILED)
         told = [line for step in failed[:_IN_FULL] for line in self._root(step)]
         short = failed[_IN_FULL : _IN_FULL + _IN_SHORT]
+        told += [_EMPTY] if short else []
         told += [
             (f"{self.marks.failed} {step.name}: {error_lines(step.error, 2)[0]}", "bad") for step in short
         ]
@@ -168,6 +170,15 @@ class _Ending:
             (f"{mark} blocked by {cause}: {names(ids)}", "warn") for cause, ids in by.items()
         ]
         return [_EMPTY, *lines] if lines else []
+
+    def _not_repeated(self) -> list[Line]:
+        """An attempt failed, and before the next the run ended."""
+        waiting = [step for step in self.asked(_S.PENDING) if step.error is not None]
+        mark = self.marks.retry
+        return [
+            (f"{mark} {step.name} was not repeated after: {error_lines(step.error, 2)[0]}", "warn")
+            for step in waiting
+        ]
 
     def _one_line(self, what: str, steps: Sequence[StepExecution]) -> list[Line]:
         return [(f"{what}: {names([step.name for step in steps], 5)}", "warn")] if steps else []

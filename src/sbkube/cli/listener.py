@@ -48,8 +48,11 @@ class Renderer:
         except Exception as error:  # noqa: BLE001 - a display that fails must not fail a deployment
             if not self.is_broken:
                 self.is_broken = True
-                self.console.above = None
+                self.give_up()
                 self.console.warn(f"the display failed, the run goes on: {type(error).__name__}: {error}")
+
+    def give_up(self) -> None:
+        """Leaves the terminal to plain narration."""
 
     def tail(self, step: str) -> Sequence[str]:
         """The last lines that a step which did not complete has logged in this process."""

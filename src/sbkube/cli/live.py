@@ -7,6 +7,7 @@ A thread of its own draws. Events only change the picture under a lock, so a ter
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _PER_SECOND = 8
+_SHARE = 20  # thousands of apps are drawn less often, so that drawing stays a small part
 _PATIENCE = 1.0  # seconds for a terminal that does not take the last frame
 
 
@@ -56,6 +58,13 @@ class LiveTable(Renderer):
         with self._lock:
             self._above.append(text)
 
+    def give_up(self) -> None:
+        self._over.set()
+        self.console.above = None
+        self._painter.finish()
+        for text in self._above:
+            self.console.write(text + "\n")
+
     # Drawing
 
     def open(self) -> None:
@@ -72,9 +81,14 @@ class LiveTable(Renderer):
         self.guard(self._draw_until_over)
 
     def _draw_until_over(self) -> None:
-        while not self._over.wait(1 / _PER_SECOND):
+        as_rows([], 80, False)  # loads rich, here where nobody waits for it
+        pause = 1 / _PER_SECOND
+        while not self._over.wait(pause):
+            begun = time.thread_time()
             self.paint()
-        self.paint(last=True)
+            pause = max(1 / _PER_SECOND, _SHARE * (time.thread_time() - begun))
+        if not self.is_broken:
+            self.paint(last=True)
 
     def paint(self, *, last: bool = False) -> None:
         columns, height = self._size()
