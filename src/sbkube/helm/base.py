@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -54,6 +54,12 @@ class Rendered:
     def text(self) -> str:
         """Byte for byte what `helm template --include-crds` of Helm 4 prints."""
         return (self.crds + self.manifests).strip() + "\n" + self.hooks
+
+    def trimmed(self) -> Rendered:
+        """With the one space trimmed that Helm trims, behind the last manifest: then all parts are alike, too."""
+        if self.manifests:
+            return replace(self, manifests=self.manifests.rstrip() + "\n")
+        return replace(self, crds=self.crds.rstrip() + "\n") if self.crds else self
 
 
 @dataclass(frozen=True, slots=True)

@@ -280,7 +280,7 @@ def _rendered(output: str) -> Rendered:
             document = _document(chunk)
             (hooks if document.is_hook else manifests).append(document)
     # Helm 3 and 4 sort some kinds differently; what stays the same is the order within a kind
-    return Rendered(joined(crds), joined(by_kind(manifests)), joined(by_kind(hooks)), notes)
+    return Rendered(joined(crds), joined(by_kind(manifests)), joined(by_kind(hooks)), notes).trimmed()
 
 
 def _chunks(output: str) -> Iterator[_Chunk]:

@@ -72,7 +72,7 @@ class EmbeddedHelm:
             "is_upgrade": request.is_upgrade,
         }
         answer = await self._ask(wanted, request.chart)
-        return Rendered(**answer)
+        return Rendered(**answer).trimmed()
 
     async def template(self, request: RenderRequest) -> str:
         return (await self.render(request)).text

@@ -72,7 +72,7 @@ def _rendered(request: RenderRequest) -> Rendered:
         joined(arranged.manifests),
         joined(arranged.hooks),
         notes,
-    )
+    ).trimmed()
 
 
 def _texts(chart: Path, folder: str) -> dict[str, str]:
