@@ -25,6 +25,7 @@ class Screen:
             elif back:
                 self.column = 0
             elif feed:
+                self.column = 0  # as the line discipline of a terminal adds
                 self._down()
             else:
                 self._put(letter)

@@ -222,7 +222,7 @@ class Progress:
 
 _WORDS = (
     (Look.RUNNING, "running"),
-    (Look.RETRYING, "waiting to retry"),
+    (Look.RETRYING, "retrying"),
     (Look.FAILED, "failed"),
     (Look.BLOCKED, "blocked"),
     (Look.CANCELLED, "cancelled"),

@@ -13,7 +13,7 @@ from .progress import SETTLED, STAGES, AppProgress, Look, Progress, StepProgress
 if TYPE_CHECKING:
     from rich.text import Text
 
-_NAME = 28
+_NAME = 20
 
 RICH: dict[Style, str] = {
     "": "",
@@ -50,7 +50,8 @@ def frame(
     fits = len(apps) <= room
     if last and not fits:
         return []
-    layout = _Layout(columns, min(_NAME, max((len(app.name) for app in apps), default=0)), marks, now)
+    longest = max((len(app.name) for app in apps), default=0)
+    layout = _Layout(columns, min(longest, max(_NAME, columns // 4)), marks, now)
     rows = [layout.app(app) for app in (apps if fits else _most_telling(apps)[:room])]
     head = [layout.header()] if fits else [layout.overview(apps)]
     foot = [] if last else [layout.counts(progress)]
@@ -169,7 +170,7 @@ class _Layout:
 _ENDS = {Look.FAILED: "failed", Look.CANCELLED: "cancelled", Look.INTERRUPTED: "needs a decision"}
 _APP_WORDS = (
     (Look.RUNNING, "running"),
-    (Look.RETRYING, "waiting to retry"),
+    (Look.RETRYING, "retrying"),
     (Look.FAILED, "failed"),
     (Look.CANCELLED, "cancelled"),
     (Look.INTERRUPTED, "in doubt"),
