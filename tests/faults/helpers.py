@@ -159,6 +159,6 @@ def all_bytes(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def recovered(path: Path, disk: Disk | None = None) -> ExecutionState | None:
-    found = recover(disk or Disk(), JournalFolder(path / "journal"), path / "runs", None)
+def recovered(path: Path, profile: str | None = None) -> ExecutionState | None:
+    found = recover(Disk(), JournalFolder(path / "journal"), path / "runs", profile)
     return None if found is None else found.settled()

@@ -19,7 +19,7 @@ from .disk import Disk
 from .folder import JournalFolder
 from .older import runs_of_older_versions
 from .recovery import Recovered, born, read_numbered, recover
-from .view import is_ours, read_witness
+from .view import View, is_ours, read_witness
 
 T = TypeVar("T")
 
@@ -55,6 +55,10 @@ class FileReader:
 
     async def plan(self, run: int) -> Plan | None:
         return await self._read(lambda: self._plan(run))
+
+    async def view(self, state: ExecutionState) -> bytes:
+        """What `latest.json` would hold for this state, which the journal may know better than the file does."""
+        return View(state, {}).render(state.status, state.completed_at)
 
     async def view_is_edited(self) -> bool:
         """Whether somebody changed `latest.json` by hand; such edits are not read."""

@@ -82,11 +82,11 @@ def read_journal(
 ) -> Recovered | None:
     """None if the journal was never born; then nothing depended on it."""
     head = head_of(data, file)
-    witnessed = -1 if witnesses is None or head is None else witnesses.seq(number, head.get("run", 0))
-    contents = read_lines(data, file, witnessed=witnessed)
-    if head is None or contents.head is None:
-        return None
     try:
+        witnessed = -1 if witnesses is None or head is None else witnesses.seq(number, head["run"])
+        contents = read_lines(data, file, witnessed=witnessed)
+        if head is None or contents.head is None:
+            return None
         return _folded(head, contents.records, file, number, len(data))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StateCorrupt(file, 0, 0, f"the head cannot be understood ({error!r})") from error
@@ -97,8 +97,11 @@ def head_of(data: bytes, file: Path) -> dict[str, Any] | None:
     head = whole(data[: data.find(b"\n") + 1])
     if head is None or head["t"] != "head":
         return None
-    if head.get("format", FORMAT) > FORMAT:
-        raise StateTooNew(file, head["format"], head.get("writer", "an unknown version"))
+    format = head.get("format")
+    if type(format) is not int:
+        raise StateCorrupt(file, 0, 0, f"the head has no format but {format!r}")
+    if format > FORMAT:
+        raise StateTooNew(file, format, str(head.get("writer", "an unknown version")))
     return head
 
 
