@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import io
+import json
+import threading
 from collections.abc import Mapping
 
 import pytest
 
 from sbkube.cli.console import ASCII, UNICODE, Console, Narration, clock, duration
+from sbkube.engine.events import StepFinished
+from sbkube.engine.state import StepStatus
 
-from .helpers import ESCAPE, Pipe, Terminal, written
+from .helpers import ESCAPE, Pipe, Terminal, data, written
 
 LIVE, LINES, SILENT = Narration.LIVE, Narration.LINES, Narration.SILENT
 UTF8 = {"TERM": "xterm-256color", "LANG": "en_US.UTF-8"}
@@ -93,6 +97,25 @@ def test_a_terminal_that_went_away_does_not_raise() -> None:
     console = Console(Pipe(), Gone())
     console.say("a word")
     console.error("another")
+
+
+def test_a_reader_who_pauses_holds_up_no_run_and_misses_nothing() -> None:
+    reads = threading.Event()
+
+    class Slow(Pipe):
+        def write(self, text: str) -> int:
+            reads.wait()
+            return super().write(text)
+
+    console = Console(Slow(), Slow(), output="ndjson", narration=LINES)
+    with console.listener({}, {}) as listener:
+        for number in range(100):
+            listener(StepFinished(f"app{number:02d}:deploy", StepStatus.COMPLETED, 1, 1.0))
+        assert written(console) == data(console) == ""
+        reads.set()
+    told = [line.split()[1] for line in written(console).splitlines()]
+    assert told == [f"app{number:02d}:deploy" for number in range(100)]
+    assert [json.loads(line)["step"] for line in data(console).splitlines()] == told
 
 
 def test_a_stream_without_a_terminal_has_the_usual_size() -> None:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Literal, TextIO
 
 if TYPE_CHECKING:
     from ..engine.state import StepStatus
+    from .background import Background
     from .listener import Listener, LogPath
 
 Output = Literal["text", "json", "ndjson"]
@@ -65,6 +67,7 @@ class Console:
     """Set while a live table stands below: it places what is said above itself."""
     lost: OSError | None = None
     """Why data did not reach stdout; a reader that went away is no such reason."""
+    _background: Background | None = field(default=None, repr=False)
 
     @classmethod
     def of(
@@ -87,8 +90,29 @@ class Console:
 
     def data(self, text: str) -> None:
         """To stdout, one line or more."""
+        self._soon(self._write_data, text if text.endswith("\n") else text + "\n")
+
+    @contextmanager
+    def without_waiting(self) -> Iterator[None]:
+        """Within, output is written by a thread of its own; at the end all of it is."""
+        from .background import Background
+
+        self._background = Background()
         try:
-            _write(self.out, text if text.endswith("\n") else text + "\n")
+            yield
+        finally:
+            background, self._background = self._background, None
+            background.close()
+
+    def _soon(self, write: Callable[[str], None], text: str) -> None:
+        if self._background is None:
+            write(text)
+        else:
+            self._background.put(write, text)
+
+    def _write_data(self, text: str) -> None:
+        try:
+            _write(self.out, text)
         except BrokenPipeError:
             _silence(self.out)
         except OSError as error:
@@ -114,10 +138,10 @@ class Console:
         if self.above is not None:
             self.above(text)
         else:
-            self.write(text + "\n")
+            self._soon(self.write, text + "\n")
 
     def write(self, text: str) -> None:
-        """To stderr as it is."""
+        """To stderr as it is, at once."""
         try:
             _write(self.err, text)
         except OSError:

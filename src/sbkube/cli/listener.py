@@ -91,6 +91,7 @@ class Listener:
             from .machine import EventStream
 
             self._renderers.append(EventStream(steps, initial, console))
+        self._console = console
         self._open = ExitStack()
 
     def __call__(self, event: Event) -> None:
@@ -101,6 +102,7 @@ class Listener:
         return self._renderers[0].tail(step)
 
     def __enter__(self) -> Self:
+        self._open.enter_context(self._console.without_waiting())
         for renderer in self._renderers:
             self._open.enter_context(renderer)
         return self
