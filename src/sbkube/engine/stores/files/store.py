@@ -49,6 +49,7 @@ class _Threads:
     writer: JournalWriter
     view: ViewWriter
     watch: Watch
+    view_answers_within: float
 
     def start(self) -> None:
         self.writer.start()
@@ -58,7 +59,7 @@ class _Threads:
     def stop(self, ending: Ending | None) -> OSError | None:
         self.watch.stop()
         self.writer.stop()
-        return self.view.stop(ending, _VIEW_ANSWERS_WITHIN)
+        return self.view.stop(ending, self.view_answers_within)
 
 
 class FileStore(FileReader):
@@ -219,7 +220,7 @@ class FileStore(FileReader):
         limit = self._commit_deadline
         hung = StateNotSaved(f"the disk of {self.path} did not answer for {limit:g} s")
         watch = Watch(lambda: writer.busy_since, limit, lambda: post(lambda: writer.fail(hung)))
-        return _Threads(writer, view, watch)
+        return _Threads(writer, view, watch, min(limit, _VIEW_ANSWERS_WITHIN))
 
     # Writing
 
