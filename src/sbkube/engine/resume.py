@@ -205,14 +205,24 @@ class _Deciding:
         return retried | self._unmet_before(retried)
 
     def _unmet_before(self, ids: set[str]) -> set[str]:
-        """What these wait for that is not completed as it stands now, and what that waits for in turn."""
+        """What these wait for that will not be completed as it stands, and what that waits for in turn."""
+        unsettled = self._unsettled_by(ids)
         found, todo = set[str](), list(ids)
         while todo:
             id = todo.pop()
-            unmet = [need for need in self.graph.needs[id] if need not in self.holds]
+            unmet = [need for need in self.graph.needs[id] if need in unsettled]
             unmet += [before for before in self.graph.after[id] if self._completion(before) is None]
             todo += [before for before in unmet if before not in found and before not in ids]
             found.update(unmet)
+        return found
+
+    def _unsettled_by(self, ids: set[str]) -> set[str]:
+        """What does not hold, or may not once these have run: between two of them may stand one that was not asked."""
+        found = set[str]()
+        for id in self.graph.steps:
+            runs = id in ids and (not self.resumes or id in self.again or not self._is_kept(id))
+            if runs or id not in self.holds or any(need in found for need in self.graph.needs[id]):
+                found.add(id)
         return found
 
     # What becomes of each step

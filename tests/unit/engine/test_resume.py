@@ -2,107 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from sbkube.engine import (
-    Decision,
-    ExecutionState,
     NeedsNotMet,
     NothingToResume,
     RunStatus,
-    Selection,
     Step,
-    StepExecution,
     StepGraph,
     StepStatus,
     UnknownStep,
 )
-from sbkube.engine.fingerprints import full
-from sbkube.engine.resume import Resume, decide
-from sbkube.engine.state import Completion, run_status
 
 from .helpers import graph_of
-
-
-def past(graph: StepGraph, run: int = 1, config: object = None, **ends: str) -> ExecutionState:
-    """A run of this graph that ended as said; what is not named completed. `failed b` is blocked by b."""
-    fingerprints = graph.planned(config)
-    steps: dict[str, StepExecution] = {}
-    for step in graph:
-        status, *by = ends.get(step.id, "completed" if step.enabled else "skipped").split()
-        execution = StepExecution(
-            step.id,
-            StepStatus(status),
-            planned=fingerprints[step.id].fingerprint,
-            blocked_by=by[0] if by else None,
-        )
-        if status == "completed":
-            execution = completed(graph, execution, steps, run)
-        elif status in ("failed", "cancelled", "interrupted"):
-            execution = replace(execution, attempt=1, key="key of 1", full=execution.planned)
-        steps[step.id] = execution
-    return ExecutionState(
-        run_id=f"run-{run}",
-        profile=None,
-        namespace=None,
-        started_at="",
-        completed_at="",
-        status=run_status(steps.values(), alive=False, ended=True),
-        steps=steps,
-        config_hash="",
-        run=run,
-        plan_hash=graph.plan_hash(fingerprints),
-    )
-
-
-def completed(
-    graph: StepGraph, execution: StepExecution, before: dict[str, StepExecution], run: int
-) -> StepExecution:
-    outputs = {need: done.digest for need in graph.needs[execution.name] if (done := before[need].completion)}
-    print_then = full(execution.planned, outputs, None)
-    return replace(
-        execution,
-        status=StepStatus.COMPLETED,
-        attempt=1,
-        key="key of 1",
-        full=print_then,
-        output=f"made by {execution.name}",
-        completion=Completion(run, execution.planned, print_then, f"{execution.name}@{run}"),
-    )
-
-
-def decided(
-    graph: StepGraph,
-    previous: ExecutionState | None,
-    *,
-    resume: Resume = "always",
-    config: object = None,
-    lost: Collection[str] = (),
-    **selection: Any,
-) -> Decision:
-    fingerprints = graph.planned(config)
-    return decide(
-        graph,
-        previous,
-        fingerprints,
-        plan_hash=graph.plan_hash(fingerprints),
-        resume=resume,
-        selection=Selection(**selection),
-        lost=lost,
-    )
-
-
-def to_run(decision: Decision) -> list[str]:
-    return list(decision.to_run)
-
-
-def status_of(decision: Decision) -> dict[str, str]:
-    return {id: step.status.value for id, step in decision.steps.items()}
-
+from .pasts import completed, decided, past, status_of, to_run
 
 CHAIN = graph_of(a="", b="a", c="b", other="")
 """a, then b, then c; and one beside them."""
@@ -501,6 +417,17 @@ def test_with_needs_runs_what_is_missing_and_nothing_that_is_current() -> None:
     before = past(graph, a="failed", b="blocked a", c="blocked a", d="pending")
 
     assert to_run(decided(graph, before, steps=["c"], with_needs=True)) == ["a", "b", "d", "c"]
+
+
+def test_with_needs_runs_what_stands_between_two_selected_steps() -> None:
+    with pytest.raises(NeedsNotMet, match="c needs b"):
+        decided(CHAIN, past(CHAIN), resume="no", steps=["a", "c"])
+
+    assert to_run(decided(CHAIN, past(CHAIN), resume="no", steps=["a", "c"], with_needs=True)) == [
+        "a",
+        "b",
+        "c",
+    ]
 
 
 def test_an_after_is_met_by_its_last_completion_whatever_the_fingerprint() -> None:
