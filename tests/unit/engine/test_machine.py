@@ -264,7 +264,9 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.tracker is not None and self.startable())
     @rule(data=st.data())
     def start(self, data: st.DataObject) -> None:
-        name = data.draw(st.sampled_from(self.startable()))
+        self.start_step(data.draw(st.sampled_from(self.startable())))
+
+    def start_step(self, name: str) -> None:
         tracker = self.open_tracker
         self.waiting.discard(name)
         made = self.made_now(name)
@@ -290,10 +292,21 @@ class Histories(RuleBasedStateMachine):
     def running(self) -> list[str]:
         return [name for name, status in self.status.items() if status == "in_progress"]
 
+    @precondition(lambda self: self.tracker is not None and self.startable())
+    @rule(results=st.lists(st.none() | st.integers(0, 1), min_size=2, max_size=8))
+    def work_off(self, results: list[int | None]) -> None:
+        for result in results:
+            if startable := self.startable():
+                self.start_step(startable[0])
+                if self.status[startable[0]] == "in_progress":
+                    self.finish_step(startable[0], result)
+
     @precondition(lambda self: self.tracker is not None and self.running())
     @rule(data=st.data(), result=st.none() | st.integers(0, 1))
     def finish(self, data: st.DataObject, result: int | None) -> None:
-        name = data.draw(st.sampled_from(self.running()))
+        self.finish_step(data.draw(st.sampled_from(self.running())), result)
+
+    def finish_step(self, name: str, result: int | None) -> None:
         self.open_tracker.complete(name, result)
         self.outputs += 1
         output = ("new", self.outputs) if result is None else ("value", result)
