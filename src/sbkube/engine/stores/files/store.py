@@ -96,8 +96,9 @@ class FileStore(FileReader):
         """
         store = cls(path, disk=disk, lock=lock, commit_deadline=commit_deadline)
         try:
-            await store._before_anything_runs(store._prepare_folder)
+            await store._before_anything_runs(store._make_folders)
             await store._take_lock(lock_wait)
+            await store._before_anything_runs(store._tidy)
             yield store
             await store.close_execution()
         except BaseException:
@@ -125,15 +126,23 @@ class FileStore(FileReader):
             raise StateNotWritable(path, error.strerror or str(error)) from error
         return answer
 
-    def _prepare_folder(self) -> None:
+    def _make_folders(self) -> None:
         for folder in (self.path, self._journals.folder, self._runs):
             ensure_folder(self._disk, folder)
-        if not self._disk.exists(self.path / ".gitignore"):
-            write_atomically(self._disk, self.path / ".gitignore", b"*\n", sync_folder=False)
         # What is durable in a folder whose own entry is not would be lost with it.
         self._disk.sync_folder(self.path)
         with suppress(PermissionError):
             self._disk.sync_folder(self.path.parent)
+
+    def _tidy(self) -> None:
+        if self._lock is not None:
+            # Under the lock nobody else is writing: these are what killed processes left half-written.
+            for folder in (self.path, self._runs):
+                for name in self._disk.names(folder):
+                    if name.startswith(".") and name.endswith(UNFINISHED):
+                        self._disk.remove(folder / name)
+        if not self._disk.exists(self.path / ".gitignore"):
+            write_atomically(self._disk, self.path / ".gitignore", b"*\n", sync_folder=False)
 
     async def _take_lock(self, wait: float) -> None:
         lock = self._lock
@@ -144,14 +153,6 @@ class FileStore(FileReader):
             if time.monotonic() >= give_up:
                 raise lock.held_by()
             await anyio.sleep(_RETRY_LOCK_EVERY)
-        await self._before_anything_runs(self._sweep)
-
-    def _sweep(self) -> None:
-        """Removes what killed processes left half-written; under the lock nobody else is writing."""
-        for folder in (self.path, self._runs):
-            for name in self._disk.names(folder):
-                if name.startswith(".") and name.endswith(UNFINISHED):
-                    self._disk.remove(folder / name)
 
     async def recover(self, profile: str | None) -> ExecutionState | None:
         self._recovered_from = await self._read(lambda: self._recovered(profile))
