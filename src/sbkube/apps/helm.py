@@ -24,6 +24,9 @@ from sbkube.targets.base import Manifests
 
 Crds = Literal["install", "upgrade", "skip"]
 
+KUBE_VERSION = "v1.36.0"
+"""Rendered for where neither the app nor a cluster says: each Helm has a default of its own, by how it was built."""
+
 
 class HelmApp(App):
     """`values` are files, or mappings written in place; `set_values` is a mapping or a list of `key=value`."""
@@ -172,7 +175,7 @@ class HelmApp(App):
             "namespace": place.namespace,
             "values": [*place.shared_values, *self.values],
             "set_values": self.set_values if isinstance(self.set_values, dict) else list(self.set_values),
-            "kube_version": self.kube_version,
+            "kube_version": self.kube_version or KUBE_VERSION,
             "api_versions": list(self.api_versions),
             "crds": self.crd_policy,
             "labels": dict(place.object_labels),
@@ -186,7 +189,7 @@ class HelmApp(App):
             release=self.release(place),
             namespace=place.namespace or "default",
             values=await run_sync(self._final_values, place),
-            capabilities=Capabilities(self.kube_version, self.api_versions),
+            capabilities=Capabilities(self.kube_version or KUBE_VERSION, self.api_versions),
             include_crds=self.crd_policy != "skip",
         )
         helm = await work.helm()
