@@ -100,10 +100,10 @@ async def main():
     async with FileStore.open(sys.argv[1]):
         child = os.fork()
         if child == 0:
+            print(os.getpid(), flush=True)
             os.close(1)
             sys.stdin.read()
             os._exit(0)
-        print(child, flush=True)
         os._exit(9)
 
 anyio.run(main)
