@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from trio.testing import MockClock
+
+# How long an example takes says something about the machine, not about the code.
+settings.register_profile("sbkube", deadline=None)
+settings.load_profile("sbkube")
 
 Backend = str | tuple[str, dict[str, Any]]
 
@@ -16,3 +23,8 @@ def anyio_backend(request: pytest.FixtureRequest) -> Backend:
     if request.param == "virtual-time":
         return "trio", {"clock": MockClock(autojump_threshold=0)}
     return str(request.param)
+
+
+def pytest_report_header() -> str:
+    found = os.environ.get("SBKUBE_TEST_HELM") or shutil.which("helm")
+    return f"helm programs: {found or 'none, so the contract runs on the embedded Helm alone'}"
