@@ -7,7 +7,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sbkube.engine import (
@@ -139,6 +139,7 @@ def test_lines_dropped_doubled_swapped_or_taken_from_another_run_are_refused(
     assert set(harmless) <= {f"duplicate {len(lines) - 1}"}
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_are_no_records_or_refused(data: bytes) -> None:
     assert read_lines(data, FILE).records == []
@@ -149,6 +150,7 @@ _encoder = Encoder()
 _LINES += [_encoder.line("step", n - 1, "", {"s": "a"}) for n in range(4)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.sampled_from(_LINES), st.binary(max_size=60), st.just(b"\n")), max_size=12))
 def test_whole_lines_among_any_bytes_are_a_chain_or_refused(parts: list[bytes]) -> None:
     try:
@@ -158,6 +160,7 @@ def test_whole_lines_among_any_bytes_are_a_chain_or_refused(parts: list[bytes]) 
     assert [record["seq"] for record in read.records] == list(range(len(read.records)))
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["format", "run", "steps", "holder", "profile", "metadata"]),
@@ -226,6 +229,7 @@ JSON = st.recursive(
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
+@settings(deadline=None, max_examples=30)
 @given(
     st.lists(
         st.tuples(JSON, st.sampled_from(["ok", "fails", "repeated"]), st.integers(0, 9)),
@@ -262,6 +266,6 @@ async def _check_live_state(path: Path, plan: list[tuple[object, str, int]], pro
     ]
     for resume in ("no", "always", "no"):
         async with FileStore.open(path) as store:
-            live = await run_graph(StepGraph(steps), store=store, resume=resume, profile=profile)  # type: ignore[arg-type]
+            live = await run_graph(StepGraph(steps), store=store, resume=resume, profile=profile)
         assert recovered(path, profile) == live
         assert ExecutionState.from_json((path / "runs" / "latest.json").read_bytes()) == live

@@ -64,7 +64,7 @@ class World:
     async def run(self, disk: Disk, **options: float) -> ExecutionState | None:
         self.error = None
         try:
-            async with FileStore.open(STATE, disk=disk, lock=False, **options) as store:  # type: ignore[arg-type]
+            async with FileStore.open(STATE, disk=disk, lock=False, **options) as store:
                 return await run_graph(
                     graph_of(self.body),
                     store=store,

@@ -127,7 +127,7 @@ class Process:
         found = recover(self.disk, JOURNALS, RUNS, None)
         self.base = begun(found)
         steps = {} if found is None else {id: step.to_record() for id, step in found.state.steps.items()}
-        fresh = {f"{self.name}{n}": {} for n in range(self.steps)}
+        fresh: dict[str, object] = {f"{self.name}{n}": {} for n in range(self.steps)}
         JOURNALS.write_head(self.disk, journal, "", {**HEAD, "steps": {**fresh, **steps}})
         JOURNALS.refuse_if_fenced(self.disk, journal.number)
         return journal

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from pydantic_core import to_json
 
 from sbkube.engine import (
     ExecutionState,
@@ -252,7 +253,6 @@ def test_the_cost_of_a_view_is_that_of_the_steps_that_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rendered: list[str] = []
-    to_json = view_module.to_json
 
     def counted(value: object) -> bytes:
         if isinstance(value, StepExecution):

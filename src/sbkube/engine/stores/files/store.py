@@ -174,7 +174,7 @@ class FileStore(FileReader):
         if self._claimed is None:
             self._claimed = self._journals.claim(self._disk)
         journal = self._claimed
-        if self._has_moved(opening.profile):
+        if self._has_moved(opening.profile, journal.number):
             raise StateMoved
         run = opening.run or self._new_run()
         execution = Execution(opening, self._recovered_from, run, dict(opening.steps))
@@ -189,12 +189,18 @@ class FileStore(FileReader):
             raise
         return execution, journal
 
-    def _has_moved(self, profile: str | None) -> bool:
+    def _has_moved(self, profile: str | None, claimed: int) -> bool:
         """Claim, then read: whether a process wrote since `recover` that did not see our claim."""
-        known, current = self._recovered_from, self._recovered(profile)
+        known = self._recovered_from
+        newest = 0 if known is None else known.state.journal
+        others = set(self._journals.numbers(self._disk)) - {claimed}
+        if max(others, default=0) <= newest:
+            # Nothing to parse again: only the end of that one journal may be new.
+            return known is not None and len(self._disk.read(self._journals.path(newest))) != known.size
+        current = self._recovered(profile)
         if known is None or current is None:
             return known is not current
-        return (known.state.journal, known.size) != (current.state.journal, current.size)
+        return (newest, known.size) != (current.state.journal, current.size)
 
     def _new_run(self) -> int:
         """The next number, exclusively: two processes without a lock must not share a folder."""
