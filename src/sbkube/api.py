@@ -53,6 +53,10 @@ __all__ = [
 ]
 
 EVERYTHING = Asked()
+_NO_ROLLBACK = (
+    "`on_failure: rollback` stops the run as `stop` does; what was deployed stays. "
+    "`atomic: true` undoes the upgrade of its own app"
+)
 WORK, DEPLOY = 8, 64
 """Default sizes of the pools: `work` (prepare, build, commands) and `deploy`; `render` is one a core."""
 
@@ -129,6 +133,9 @@ def load(
         Path(folder), profile=profile, config_file=config_file, sources_file=sources_file, environ=env
     )
     refuse_not_yet(project)
+    if project.settings.on_failure == "rollback":
+        where = project.where("settings", "on_failure")
+        project.notices.append(f"{where}: {_NO_ROLLBACK}")
     return project
 
 
@@ -231,7 +238,7 @@ async def run(
                 store=store,
                 resume=request.resume,
                 limits=_limits(project, request),
-                policy=FailurePolicy.FAIL_FAST if request.fail_fast else FailurePolicy.KEEP_GOING,
+                policy=_policy(project, request),
                 on_event=on_event,
                 on_decision=started,
                 control=control,
@@ -260,13 +267,23 @@ async def _plan_of(reader: FileReader, run: ExecutionState | None) -> Plan | Non
 
 
 def _limits(project: Project, request: Request) -> Limits:
-    asked = request.max_parallel or project.limits.max_parallel
+    asked = request.max_parallel or project.limits.max_parallel or _workers(project)
     pools = project.limits.pools
     cores = os.cpu_count() or 1
     sizes = {"work": pools.work or WORK, "render": pools.render or cores, "deploy": pools.deploy or DEPLOY}
     if asked is None:
         return Limits(total=None, pools=sizes)
     return Limits(total=asked, pools={**sizes, "work": asked})
+
+
+def _workers(project: Project) -> int | None:
+    settings = project.settings
+    return settings.max_workers if settings.parallel and settings.parallel_apps else 1
+
+
+def _policy(project: Project, request: Request) -> FailurePolicy:
+    stops = request.fail_fast or project.settings.on_failure in ("stop", "rollback")
+    return FailurePolicy.FAIL_FAST if stops else FailurePolicy.KEEP_GOING
 
 
 def _config_file(project: Project) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from sbkube.apps.base import App, OnInterrupt, Stage
 from sbkube.apps.fields import FromEnv, NotEmpty, Secret
@@ -52,6 +52,13 @@ class ExecApp(App):
     type: Literal["exec"]
     commands: Annotated[tuple[Command, ...], Field(min_length=1)]
     env: dict[str, Secret] = {}
+
+    @field_validator("on_interrupt")
+    @classmethod
+    def _can_be_followed(cls, value: OnInterrupt | None) -> OnInterrupt | None:
+        if value == "verify":
+            raise ValueError("must be `rerun` or `ask`: what a command did cannot be verified")
+        return value
 
     def reads(self, stage: Stage, place: Place) -> Reading:
         plain = {name: value for name, value in self.env.items() if isinstance(value, str)}

@@ -32,7 +32,11 @@ class YamlApp(App):
 
     @property
     def is_remote(self) -> bool:
-        return any(item.startswith(("http://", "https://", "${repos.")) for item in self.manifests)
+        return any(map(self.is_elsewhere, self.manifests))
+
+    @staticmethod
+    def is_elsewhere(item: str) -> bool:
+        return item.startswith(("http://", "https://", "${repos."))
 
     def reads(self, stage: Stage, place: Place) -> Reading:
         if stage == "deploy":

@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from types import MappingProxyType
+from typing import Any
 
 import anyio
 import asyncclick as click
@@ -85,33 +87,41 @@ def _nearest(name: str) -> str:
 @click.option("--source", "--sources", "sources", metavar="FILE", help="As after the command.")
 @click.pass_context
 async def app(ctx: click.Context, profile: str | None, sources: str | None) -> None:
-    ctx.obj = {"profile": profile, "sources": sources}
+    ctx.obj |= {"profile": profile, "sources": sources}
 
 
 def main() -> None:
     """The entry point `sbkube`."""
     if sys.platform == "win32":
         sys.exit("sbkube does not run on Windows; use it in WSL")
-    args = sys.argv[1:]
-    code = USAGE
+    _leave(call(sys.argv[1:]))
+
+
+def call(args: Sequence[str]) -> int:
+    """One command line; whatever happens, it ends as a message and the exit code."""
+    shared: dict[str, Any] = {}
+    run = partial(app.main, list(args), prog_name="sbkube", standalone_mode=False, obj=shared)
     try:
-        code = anyio.run(partial(app.main, args, prog_name="sbkube", standalone_mode=False)) or 0
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
+        return anyio.run(run) or 0
     except click.UsageError as error:
         error.show()
+        return USAGE
     except BaseException as error:  # noqa: BLE001 - whatever it is, it ends as a message and a code
-        code = _tell(error)
-    _leave(code)
+        return _tell(error, shared)
 
 
-def _tell(error: BaseException) -> int:
+def _tell(error: BaseException, shared: Mapping[str, Any]) -> int:
     console = Console.of(os.environ, sys.stdout, sys.stderr)
     message, hint = describe_error(error)
+    code = exit_code_of(error)
     if is_bug(error):
         traceback.print_exception(error)
     console.error(message, hint)
-    return exit_code_of(error)
+    if shared.get("output") in ("json", "ndjson"):
+        from sbkube.cli.machine import error_line
+
+        console.data(error_line(error, message, hint, code))
+    return code
 
 
 def _leave(code: int) -> None:

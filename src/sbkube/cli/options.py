@@ -170,11 +170,14 @@ def run_options(command: Decorated) -> Decorated:
             click.option("--dry-run", is_flag=True, help="Show what would run, and why; change nothing."),
             click.option(
                 "--max-parallel",
+                "--max-workers",
+                "max_parallel",
                 type=click.IntRange(min=1),
                 envvar="SBKUBE_MAX_PARALLEL",
                 metavar="N",
                 help="At most N steps at once. [env: SBKUBE_MAX_PARALLEL]",
             ),
+            click.option("--no-parallel", is_flag=True, help="One step at a time."),
             click.option("--fail-fast", is_flag=True, help="Start nothing more after the first failure."),
             click.option(
                 "--timeout", metavar="TIME", help="Stop the whole run after this time, such as 90s or 1h30m."
@@ -198,6 +201,10 @@ def where_of(values: dict[str, Any]) -> Where:
 
 
 def console_for(output: Output = "text", *, progress: bool = True) -> Console:
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        # An error that ends the command is told in the same form.
+        context.find_root().obj["output"] = output
     return Console.of(os.environ, sys.stdout, sys.stderr, output=output, progress=progress)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sbkube.apps.base import App
 from sbkube.apps.helm import HelmApp
+from sbkube.apps.yaml import YamlApp
 from sbkube.config.files import groups_in
 from sbkube.config.project import Project
 from sbkube.errors import NotYet
@@ -31,6 +32,10 @@ def _refuse_app(project: Project, name: str, app: App) -> None:
         raise NotYet(f"an app of type {app.type} ({name!r})", where=project.position(name, "type"))
     if app.hooks is not None:
         raise NotYet(f"a hook of an app ({name!r})", where=project.position(name, "hooks"))
+    if isinstance(app, YamlApp) and app.is_remote:
+        index = next(n for n, item in enumerate(app.manifests) if app.is_elsewhere(item))
+        what = f"a manifest from elsewhere ({app.manifests[index]!r} of app {name!r})"
+        raise NotYet(what, where=project.position(name, "manifests", index))
     if isinstance(app, HelmApp) and app.is_remote:
         local = f"; a local chart is written `./{app.chart}`" if (project.folder / app.chart).exists() else ""
         what = f"a chart from elsewhere ({app.chart!r} of app {name!r}{local})"

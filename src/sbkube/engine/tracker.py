@@ -486,8 +486,8 @@ def describe(error: BaseException) -> tuple[str, str]:
     first = next(leaves(error))
     others = sum(1 for _ in leaves(error)) - 1
     text = str(first) or type(first).__name__
-    hint = getattr(first, "hint", None) if isinstance(first, EngineError) else None
-    text += f" ({hint})" if hint else ""
+    hint = getattr(first, "hint", None)  # the host's errors may carry one as ours do
+    text += f" ({hint})" if hint and isinstance(hint, str) else ""
     text += f" (and {others} more)" if others else ""
     if len(text) > ERROR_LIMIT:
         text = text[: ERROR_LIMIT - 1] + "…"

@@ -38,6 +38,7 @@ async def carry_out(
     timeout: str | None = None,
     target: str | None = None,
     max_parallel: int | None = None,
+    no_parallel: bool = False,
     fail_fast: bool = False,
     helm: str | None = None,
     **asked: Any,
@@ -54,7 +55,7 @@ async def carry_out(
         target=target,
         state_dir=where.state_dir,
         helm=helm,
-        max_parallel=max_parallel,
+        max_parallel=1 if no_parallel else max_parallel,
         fail_fast=fail_fast,
         deadline=time_limit(timeout),
     )
