@@ -85,5 +85,41 @@ class MortalStore(MemoryStore):
         return None if self.is_dead else await super().close_execution()
 
 
+class FailingStore(MemoryStore):
+    """Memory whose disk gives up: from then on nothing is taken, and who waits is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._failure: Exception | None = None
+        self._tell: list[Callable[[], None]] = []
+
+    def fail(self, error: Exception) -> None:
+        self._failure = error
+        for tell in self._tell:
+            tell()
+
+    def append(
+        self,
+        step: StepExecution,
+        change: Mapping[str, Any],
+        at: str,
+        on_durable: Callable[[], None] | None,
+    ) -> None:
+        if self._failure is None:
+            super().append(step, change, at, on_durable)
+
+    async def flush(self) -> None:
+        await super().flush()
+        if self._failure is not None:
+            raise self._failure
+
+    def on_failure(self, tell: Callable[[], None]) -> None:
+        self._tell.append(tell)
+
+    @property
+    def failure(self) -> Exception | None:
+        return self._failure
+
+
 def completion(run: int = 1, planned: str = "", full: str | None = None, digest: str = "") -> Completion:
     return Completion(run, planned, planned if full is None else full, digest)

@@ -63,8 +63,9 @@ def test_unfinished_goes_on_with_a_run_that_is_not_complete_and_starts_anew_afte
 def test_resume_without_an_earlier_run_starts_one() -> None:
     decision = decided(CHAIN, None)
 
-    assert decision.new_run
-    assert to_run(decision) == ["a", "b", "c", "other"]
+    assert (decision.new_run, decision.resumed_from) == (True, None)
+    assert decision.to_run == dict.fromkeys(["a", "b", "c", "other"], "new run")
+    assert all(step.fresh for step in decision.steps.values())
 
 
 @pytest.mark.parametrize("selection", [{"retry_failed": True}, {"continue_from": ["a"]}])
@@ -93,8 +94,17 @@ def test_resume_runs_what_is_not_completed_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("status", ["pending", "failed", "cancelled", "interrupted", "blocked"])
-def test_resume_runs_a_step_of_every_status_that_is_not_done(status: str) -> None:
-    assert to_run(decided(CHAIN, past(CHAIN, other=status))) == ["other"]
+def test_resume_runs_a_step_of_every_status_that_is_not_done_and_says_why(status: str) -> None:
+    why = {
+        "pending": "did not run yet",
+        "failed": "failed",
+        "cancelled": "was cancelled",
+        "interrupted": "was interrupted",
+        "blocked": "was blocked by db",
+    }
+    ended = "blocked db" if status == "blocked" else status
+
+    assert decided(CHAIN, past(CHAIN, other=ended)).to_run == {"other": why[status]}
 
 
 def test_resume_of_a_complete_run_leaves_nothing_to_do() -> None:
@@ -115,6 +125,7 @@ def test_a_step_that_left_no_trace_in_the_earlier_run_runs() -> None:
 
 def test_steps_that_left_the_graph_are_named_as_gone() -> None:
     assert decided(graph_of(a="", b="a"), past(CHAIN)).gone == ("c", "other")
+    assert decided(graph_of(a="", b="a"), past(CHAIN), resume="no").gone == ()
 
 
 def test_a_completed_step_whose_inputs_changed_runs_again_and_its_neighbours_do_not() -> None:
@@ -171,6 +182,8 @@ def test_a_step_left_to_run_by_a_fresh_run_is_never_spared_by_an_equal_fingerpri
     assert to_run(again) == ["a", "b", "c", "other"]
     assert not again.conditional
     assert all(step.fresh and step.completion for step in again.steps.values())
+    assert again.to_run["a"] == "asked for, and did not run yet"
+    assert again.steps["a"].output == "made by a"
 
 
 def test_a_step_left_to_run_by_continue_from_is_fresh_also_in_a_later_resume() -> None:
@@ -392,6 +405,8 @@ def test_needs_are_taken_over_from_the_last_completion_though_a_later_run_left_t
     assert to_run(decision) == ["c"]
     assert status_of(decision) == {"a": "completed", "b": "completed", "c": "pending", "other": "pending"}
     assert decision.steps["b"].metadata["reused_from"] == 1
+    assert not decision.steps["b"].fresh
+    assert to_run(decided(CHAIN, died, steps=["c"], with_needs=True)) == ["c"]
 
 
 def test_needs_that_are_not_completed_are_refused_by_name() -> None:
@@ -428,6 +443,19 @@ def test_with_needs_runs_what_stands_between_two_selected_steps() -> None:
         "b",
         "c",
     ]
+
+
+def test_with_needs_runs_what_stands_between_two_steps_that_are_asked_for_again() -> None:
+    decision = decided(CHAIN, past(CHAIN), continue_from=["a"], steps=["a", "c"], with_needs=True)
+
+    assert to_run(decision) == ["a", "b", "c"]
+
+
+def test_with_needs_adds_nothing_behind_a_selected_step_that_is_kept() -> None:
+    decision = decided(CHAIN, past(CHAIN, c="failed"), steps=["a", "c"], with_needs=True)
+
+    assert decision.asked == {"a", "c"}
+    assert decision.to_run == {"c": "failed"}
 
 
 def test_an_after_is_met_by_its_last_completion_whatever_the_fingerprint() -> None:

@@ -16,6 +16,7 @@ from sbkube.engine import (
     Event,
     ExecutionState,
     FailurePolicy,
+    Fenced,
     InputsChanged,
     Limits,
     MemoryStore,
@@ -28,6 +29,7 @@ from sbkube.engine import (
     RunStatus,
     RunStopping,
     Selection,
+    StateNotSaved,
     Step,
     StepBlocked,
     StepContext,
@@ -44,7 +46,7 @@ from sbkube.engine import (
     run_graph,
 )
 
-from .helpers import MortalStore, Trace, graph_of, in_virtual_time, nothing, statuses
+from .helpers import FailingStore, MortalStore, Trace, graph_of, in_virtual_time, nothing, statuses
 
 pytestmark = pytest.mark.anyio
 
@@ -527,7 +529,7 @@ async def test_the_deadline_stops_the_run_and_says_why() -> None:
 
     assert anyio.current_time() - began == pytest.approx(3600)
     assert statuses(state) == {"a": "cancelled", "b": "pending", "c": "completed"}
-    assert control.why == "deadline"
+    assert (control.why, control.is_draining, control.is_stopping) == ("deadline", True, True)
     assert state.status is RunStatus.CANCELLED
 
 
@@ -651,13 +653,15 @@ async def test_one_control_serves_runs_one_after_the_other() -> None:
     control, first, second = RunControl(), list[Event](), list[Event]()
     await run_once(Step("a", nothing), control=control, on_event=first.append)
 
-    async def drain(step: StepContext) -> None:
-        control.drain()
+    async def stop(step: StepContext) -> None:
+        control.stop()
+        control.stop()
 
-    await run_once(Step("a", drain), control=control, on_event=second.append)
+    await run_once(Step("a", stop), control=control, on_event=second.append)
 
-    assert not [e for e in first if isinstance(e, RunDraining)]
+    assert not [e for e in first if isinstance(e, RunDraining | RunStopping)]
     assert len([e for e in second if isinstance(e, RunDraining)]) == 1
+    assert len([e for e in second if isinstance(e, RunStopping)]) == 1
 
 
 async def test_a_cancelled_host_gets_its_cancellation_after_the_ends_are_recorded() -> None:
@@ -836,6 +840,58 @@ async def test_a_verification_that_could_not_be_made_is_made_again_and_the_body_
     assert len(asked) == 2
     assert trace == []
     assert state.status is RunStatus.COMPLETED
+
+
+# state that cannot be saved
+
+
+async def test_when_state_cannot_be_saved_what_runs_may_finish_nothing_more_starts_and_what_is_lost_is_named() -> (
+    None
+):
+    store, trace, control = FailingStore(), Trace(), RunControl()
+
+    async def fail(step: StepContext) -> None:
+        store.fail(StateNotSaved("no space left"))
+
+    async def finish(step: StepContext) -> None:
+        while store.failure is None:
+            await checkpoint()
+        trace.append(step.id)
+
+    graph = StepGraph([Step("fail", fail), Step("finish", finish), Step("next", trace, needs=["finish"])])
+    with pytest.raises(StateNotSaved, match="no space left; not saved: fail, finish") as caught:
+        await run_graph(graph, store=store, control=control)
+
+    assert caught.value.unsaved == ("fail", "finish")
+    assert trace == ["finish"]
+    assert control.why == "state"
+
+
+async def test_a_process_that_was_fenced_off_stops_what_runs_beside_the_new_one() -> None:
+    store, body, control = FailingStore(), Hanging(), RunControl()
+
+    async def fence(step: StepContext) -> None:
+        await body.started.wait()
+        store.fail(Fenced("journal/000002.jsonl"))
+
+    with pytest.raises(Fenced), fail_after(10):
+        await run_graph(StepGraph([Step("a", body), Step("b", fence)]), store=store, control=control)
+
+    assert control.is_stopping
+
+
+async def test_a_start_that_was_never_durable_has_no_effect() -> None:
+    trace = Trace()
+
+    class Full(FailingStore):
+        def append(self, step: Any, change: Any, at: str, on_durable: Any) -> None:
+            if self.failure is None:
+                self.fail(StateNotSaved("no space left"))
+
+    with pytest.raises(StateNotSaved), fail_after(10):
+        await run_graph(graph_of(trace, a="", b="a"), store=Full())
+
+    assert trace == []
 
 
 # late inputs
