@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -270,3 +271,25 @@ def test_the_cost_of_a_view_is_that_of_the_steps_that_changed(
         writer._write()
     assert rendered == ["s7", "s7", "s7"]
     assert is_ours((tmp_path / "latest.json").read_bytes())
+
+
+async def test_steps_that_fill_all_worker_threads_do_not_keep_the_store_from_working(tmp_path: Path) -> None:
+    let_go = threading.Event()
+    limiter = anyio.to_thread.current_default_thread_limiter()
+    limiter.total_tokens = 1
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(anyio.to_thread.run_sync, let_go.wait)
+        await anyio.wait_all_tasks_blocked()
+        assert limiter.available_tokens == 0
+        state = await run(tmp_path / "s")
+        assert await FileStore.read(tmp_path / "s").latest() == state
+        let_go.set()
+
+
+async def test_numbers_of_runs_go_on_when_somebody_removed_their_folder(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    for _ in range(3):
+        await run(path)
+    shutil.rmtree(path / "runs")
+    assert (await run(path)).run == 4
+    assert [state.run for state in await load_execution_history(path)] == [4, 3, 2, 1]

@@ -93,12 +93,11 @@ def ensure_folder(disk: Disk, path: Path) -> None:
 
 def write_all(disk: Disk, fd: int, data: bytes) -> None:
     """Disks may take less than they are given."""
-    left = memoryview(data)
-    while left:
-        taken = disk.write(fd, bytes(left))
+    while data:
+        taken = disk.write(fd, data)
         if taken <= 0:
             raise OSError(errno.EIO, "the disk takes nothing")
-        left = left[taken:]
+        data = data[taken:]
 
 
 def write_atomically(disk: Disk, path: Path, data: bytes, *, sync_folder: bool = True) -> None:

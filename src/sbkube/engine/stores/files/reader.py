@@ -9,7 +9,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from anyio.to_thread import run_sync
 from pydantic_core import from_json
 
 from ...errors import StateCorrupt, StateNotWritable
@@ -19,6 +18,7 @@ from .disk import Disk
 from .folder import JournalFolder
 from .older import runs_of_older_versions
 from .recovery import Recovered, born, read_numbered, recover
+from .threads import on_thread
 from .view import View, is_ours, read_witness
 
 T = TypeVar("T")
@@ -66,7 +66,7 @@ class FileReader:
 
     async def _read(self, work: Callable[[], T]) -> T:
         with _readable(self.path):
-            return await run_sync(work, abandon_on_cancel=True)
+            return await on_thread(work, abandon_on_cancel=True)
 
     def _recovered(self, profile: str | None) -> Recovered | None:
         return recover(self._disk, self._journals, self._runs, profile)

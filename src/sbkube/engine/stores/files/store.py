@@ -21,7 +21,6 @@ from typing import Any, TypeVar
 
 import anyio
 from anyio.lowlevel import checkpoint
-from anyio.to_thread import run_sync
 from pydantic_core import to_json
 
 from ...errors import EngineError, StateNotSaved, StateNotWritable, StoreError
@@ -33,7 +32,7 @@ from .journal import OpenJournal
 from .lock import Holder, RunLock
 from .reader import FileReader
 from .recovery import Recovered, born
-from .threads import Watch, in_time, post_to_this_loop
+from .threads import Watch, in_time, on_thread, post_to_this_loop
 from .view import Ending, View, ViewWriter
 from .writer import Entry, Head, JournalWriter, in_words
 
@@ -41,7 +40,7 @@ T = TypeVar("T")
 
 _RUN = re.compile(r"(\d{6,})(\.json)?")
 _RETRY_LOCK_EVERY = 0.05
-_VIEW_ANSWERS_WITHIN = 5.0
+_GIVEN_UP_WITHIN = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ class _Threads:
     writer: JournalWriter
     view: ViewWriter
     watch: Watch
-    view_answers_within: float
+    limit: float
 
     def start(self) -> None:
         self.writer.start()
@@ -59,7 +58,8 @@ class _Threads:
     def stop(self, ending: Ending | None) -> OSError | None:
         self.watch.stop()
         self.writer.stop()
-        return self.view.stop(ending, self.view_answers_within)
+        # Without an ending somebody gave up: then a view that hangs is not worth waiting for.
+        return self.view.stop(ending, self.limit if ending else min(self.limit, _GIVEN_UP_WITHIN))
 
 
 class FileStore(FileReader):
@@ -96,9 +96,9 @@ class FileStore(FileReader):
         """
         store = cls(path, disk=disk, lock=lock, commit_deadline=commit_deadline)
         try:
-            await store._before_anything_runs(store._make_folders)
+            await store._in_time(store._make_folders)
             await store._take_lock(lock_wait)
-            await store._before_anything_runs(store._tidy)
+            await store._in_time(store._tidy)
             yield store
             await store.close_execution()
         except BaseException:
@@ -117,7 +117,7 @@ class FileStore(FileReader):
 
     # Opening
 
-    async def _before_anything_runs(self, work: Callable[[], T]) -> T:
+    async def _in_time(self, work: Callable[[], T]) -> T:
         try:
             answer = await in_time(work, self._commit_deadline)
         except OSError as error:
@@ -149,13 +149,13 @@ class FileStore(FileReader):
         if lock is None:
             return
         give_up = time.monotonic() + wait
-        while not await run_sync(lock.try_take, self._holder):
+        while not await on_thread(lambda: lock.try_take(self._holder)):
             if time.monotonic() >= give_up:
                 raise lock.held_by()
             await anyio.sleep(_RETRY_LOCK_EVERY)
 
     async def recover(self, profile: str | None) -> ExecutionState | None:
-        self._recovered_from = await self._read(lambda: self._recovered(profile))
+        self._recovered_from = await self._in_time(lambda: self._recovered(profile))
         return None if self._recovered_from is None else self._recovered_from.settled()
 
     async def open_execution(self, opening: Opening) -> ExecutionState:
@@ -163,7 +163,7 @@ class FileStore(FileReader):
             # Whoever relied on that execution was told.
             await self._stop_threads(None)
         await self.close_execution()
-        execution, journal = await self._before_anything_runs(lambda: self._write_opening(opening))
+        execution, journal = await self._in_time(lambda: self._write_opening(opening))
         state: ExecutionState = execution.state(journal.number, RunStatus.IN_PROGRESS)
         self._execution = execution
         self._threads = self._new_threads(execution, journal, state)
@@ -206,7 +206,7 @@ class FileStore(FileReader):
         """The next number, exclusively: two processes without a lock must not share a folder."""
         taken = [int(m[1]) for m in map(_RUN.fullmatch, self._disk.names(self._runs)) if m]
         known = 0 if self._recovered_from is None else self._recovered_from.state.run
-        for run in count(max(taken, default=known) + 1):
+        for run in count(max(known, *taken, 0) + 1):
             with suppress(FileExistsError):
                 self._disk.make_folder(self.run_folder(run))
                 return run
@@ -227,7 +227,7 @@ class FileStore(FileReader):
         limit = self._commit_deadline
         hung = StateNotSaved(f"the disk of {self.path} did not answer for {limit:g} s")
         watch = Watch(lambda: writer.busy_since, limit, lambda: post(lambda: writer.fail(hung)))
-        return _Threads(writer, view, watch, min(limit, _VIEW_ANSWERS_WITHIN))
+        return _Threads(writer, view, watch, limit)
 
     # Writing
 
@@ -305,7 +305,7 @@ class FileStore(FileReader):
         error = None
         if threads is not None:
             with anyio.CancelScope(shield=True):
-                error = await run_sync(threads.stop, ending)
+                error = await on_thread(lambda: threads.stop(ending))
         return error
 
     async def _close(self) -> None:
@@ -320,7 +320,7 @@ class FileStore(FileReader):
 
     async def remove_runs(self, keep: int) -> list[int]:
         open_run = None if self._execution is None else self._execution.run
-        return await self._before_anything_runs(lambda: self._remove_runs(max(keep, 1), open_run))
+        return await self._in_time(lambda: self._remove_runs(max(keep, 1), open_run))
 
     def _remove_runs(self, keep: int, open_run: int | None) -> list[int]:
         """The newest run of each profile stays too: its journal has the last completions."""

@@ -12,7 +12,9 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import anyio
+from anyio import CapacityLimiter
 from anyio.lowlevel import current_token
+from anyio.to_thread import run_sync
 
 T = TypeVar("T")
 Callback = Callable[[], None]
@@ -31,6 +33,11 @@ def post_to_this_loop() -> Post:
             return
 
     return post
+
+
+async def on_thread(work: Callable[[], T], *, abandon_on_cancel: bool = False) -> T:
+    """With a token of its own: steps that fill all worker threads must not keep the store from closing."""
+    return await run_sync(work, abandon_on_cancel=abandon_on_cancel, limiter=CapacityLimiter(1))
 
 
 async def in_time(work: Callable[[], T], limit: float) -> T:
