@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Self
 
 import anyio
 
@@ -162,3 +164,38 @@ def all_bytes(folder: Path) -> dict[str, bytes]:
 def recovered(path: Path, profile: str | None = None) -> ExecutionState | None:
     found = recover(Disk(), JournalFolder(path / "journal"), path / "runs", profile)
     return None if found is None else found.settled()
+
+
+class Reader:
+    """Loops on the view like any other tool would, while the run is killed and resumed."""
+
+    def __init__(self, view: Path) -> None:
+        self._view = view
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work)
+        self.reads = 0
+        self.wrong: list[str] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        before = (0, -1)
+        while not self._stop.wait(0.0005):
+            try:
+                view = json.loads(self._view.read_bytes())
+            except FileNotFoundError:
+                continue
+            except ValueError as error:
+                self.wrong.append(str(error))
+                continue
+            now = view["journal"], view["seq"]
+            if now < before:
+                self.wrong.append(f"{before} then {now}")
+            before = now
+            self.reads += 1

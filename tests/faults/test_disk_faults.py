@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from random import Random
 
 import anyio
@@ -129,8 +130,9 @@ async def test_power_cut_after_a_fault_breaks_no_invariant(fault: str) -> None:
         disk = FaultyDisk(inner, fail_at, error, False, ops, short_writes=True)
         world = World()
         await world.run(disk)
-        for left in inner.after_power_cut(inner.trace[-1], Random(fail_at), 5):
-            assert violations(left, world.seen) == []
+        for moment in inner.trace[-1:]:
+            for left in inner.after_power_cut(moment, Random(fail_at), 5):
+                assert violations(left, world.seen) == []
         if not disk.failed:
             break
 
@@ -194,6 +196,23 @@ async def test_a_writer_that_gave_up_writes_no_line_that_vouches_for_a_lost_one(
     assert told == [0]
     assert isinstance(writer.failure, StateNotSaved)
     assert read_lines(folder.path(1).read_bytes(), folder.path(1)).seq == 1
+
+
+def test_a_writer_that_is_stopped_while_it_starts_over_ends(tmp_path: Path) -> None:
+    folder = JournalFolder(tmp_path)
+    disk = FaultyDisk(Disk(), 1, errno.ENOSPC, ops=("write",))
+    posted: SimpleQueue[Callable[[], None]] = SimpleQueue()
+    writer = JournalWriter(disk, folder, folder.claim(disk), posted.put, lambda: ("", {}))
+    told: list[str] = []
+    writer.start()
+    writer.put(Entry("x", "", {}, lambda: told.append("saved")))
+    take_state = posted.get()
+    writer._queue.put(None)
+    take_state()
+    posted.get()()
+    writer._thread.join()
+    assert told == ["saved"]
+    assert folder.numbers(disk) == [2, 1]
 
 
 async def test_a_store_that_failed_can_be_used_again() -> None:
@@ -354,6 +373,25 @@ async def test_a_journal_that_cannot_be_read_is_named_and_nothing_runs(tmp_path:
             await run_graph(graph_of(lambda step: None), store=store)
     with pytest.raises(StateNotWritable):
         await FileStore.read(path).latest()
+
+
+def nested(levels: int) -> object:
+    inner: object = None
+    for _ in range(levels):
+        inner = [inner]
+    return inner
+
+
+@pytest.mark.parametrize(
+    "command", [nested(300), nested(600), "\ud800", object()], ids=["300", "600", "text", "object"]
+)
+async def test_what_could_not_be_read_back_is_refused_before_anything_runs(
+    tmp_path: Path, command: object
+) -> None:
+    async with FileStore.open(tmp_path / "s") as store:
+        with pytest.raises(StateNotWritable, match=r"000001\.jsonl"):
+            await run_graph(graph_of(lambda step: None), store=store, command=command)
+        assert (await run_graph(graph_of(lambda step: None), store=store)).is_complete
 
 
 async def test_modes_keep_others_out_and_git_away(tmp_path: Path) -> None:

@@ -7,11 +7,9 @@ import os
 import select
 import subprocess
 import sys
-import threading
 from collections import Counter
 from pathlib import Path
 from random import Random
-from typing import Self
 
 import pytest
 
@@ -20,7 +18,7 @@ from sbkube.engine.stores.files.disk import Disk
 from sbkube.engine.stores.files.folder import JournalFolder
 from sbkube.engine.stores.files.recovery import born
 
-from .helpers import recovered
+from .helpers import Reader, recovered
 
 STEPS = 60
 
@@ -54,41 +52,6 @@ async def main():
 
 anyio.run(main, backend=sys.argv[3])
 """
-
-
-class Reader:
-    """Loops on the view like any other tool would, while the run is killed and resumed."""
-
-    def __init__(self, view: Path) -> None:
-        self._view = view
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work)
-        self.reads = 0
-        self.wrong: list[str] = []
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _work(self) -> None:
-        before = (0, -1)
-        while not self._stop.wait(0.0005):
-            try:
-                view = json.loads(self._view.read_bytes())
-            except FileNotFoundError:
-                continue
-            except ValueError as error:
-                self.wrong.append(str(error))
-                continue
-            now = view["journal"], view["seq"]
-            if now < before:
-                self.wrong.append(f"{before} then {now}")
-            before = now
-            self.reads += 1
 
 
 def killed_until_complete(path: Path, chance: Random, backend: str) -> int:

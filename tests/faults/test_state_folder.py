@@ -27,8 +27,7 @@ from sbkube.engine import (
 from sbkube.engine.stores.files import view as view_module
 from sbkube.engine.stores.files.view import View, ViewWriter, is_ours
 
-from .helpers import all_bytes, graph_of, recovered
-from .test_kills import Reader
+from .helpers import Reader, all_bytes, graph_of, recovered
 
 pytestmark = pytest.mark.anyio
 
@@ -277,8 +276,12 @@ async def test_steps_that_fill_all_worker_threads_do_not_keep_the_store_from_wor
     let_go = threading.Event()
     limiter = anyio.to_thread.current_default_thread_limiter()
     limiter.total_tokens = 1
+
+    async def fill() -> None:
+        await anyio.to_thread.run_sync(let_go.wait)
+
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(anyio.to_thread.run_sync, let_go.wait)
+        tasks.start_soon(fill)
         await anyio.wait_all_tasks_blocked()
         assert limiter.available_tokens == 0
         state = await run(tmp_path / "s")

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import Fenced
+from ...errors import Fenced, StateNotWritable
 from ...fingerprints import Json
 from .disk import Disk, write_all
-from .journal import Encoder, OpenJournal
+from .journal import Encoder, OpenJournal, whole
 
 _JOURNAL = re.compile(r"(\d{6,})\.jsonl")
 
@@ -57,8 +57,20 @@ class JournalFolder:
 
     def write_head(self, disk: Disk, journal: OpenJournal, at: str, fields: Mapping[str, Json]) -> None:
         """Durable when it returns; from then on recovery finds this journal."""
-        head = journal.encoder.line("head", -1, at, {**fields, "journal": journal.number})
+        head = self._head(journal, at, fields)
         write_all(disk, journal.fd, head)
         disk.sync(journal.fd)
         disk.sync_folder(self.folder)
         journal.durable = 0
+
+    def _head(self, journal: OpenJournal, at: str, fields: Mapping[str, Json]) -> bytes:
+        try:
+            head = journal.encoder.line("head", -1, at, {**fields, "journal": journal.number})
+            readable = whole(head) is not None
+        except ValueError as error:
+            raise StateNotWritable(self.path(journal.number), str(error)) from error
+        if not readable:
+            # Written all the same, it would take with it whatever is recorded after it.
+            why = "what the run was opened with cannot be read back: it is nested too deeply"
+            raise StateNotWritable(self.path(journal.number), why)
+        return head
