@@ -297,9 +297,7 @@ def _stage_range(asked: Asked) -> tuple[int, int]:
 
 def _stage(word: str) -> int:
     if word not in STAGES:
-        raise ConfigError(
-            f"{word!r} is no stage; stages are {', '.join(STAGES)}", hint=_nearest(word, STAGES)
-        )
+        raise ConfigError(f"{word!r} is no stage; stages are {', '.join(STAGES)}", hint=nearest(word, STAGES))
     return STAGES.index(word)
 
 
@@ -307,7 +305,7 @@ def _chosen_apps(project: Project, asked: Asked) -> set[str]:
     for name in asked.apps:
         if name not in project.apps:
             raise ConfigError(
-                f"there is no app {name!r} in {project.config_file}", hint=_nearest(name, project.apps)
+                f"there is no app {name!r} in {project.config_file}", hint=nearest(name, project.apps)
             )
     chosen = set(asked.apps) or set(project.apps)
     for label in (part for text in asked.labels for part in text.split(",")):
@@ -316,7 +314,7 @@ def _chosen_apps(project: Project, asked: Asked) -> set[str]:
             known = sorted(
                 {f"{key}={value}" for app in project.apps.values() for key, value in app.labels.items()}
             )
-            raise ConfigError(f"no app has the label {label!r}", hint=_nearest(label, known))
+            raise ConfigError(f"no app has the label {label!r}", hint=nearest(label, known))
         chosen &= matching
     return chosen
 
@@ -339,11 +337,11 @@ def _continue_from(project: Project, stages: Sequence[StagePlan], word: str) -> 
         found = [s.id for s in stages if s.app == word.removesuffix(":")]
     if not found:
         known = [*STAGES, *project.apps, *(s.id for s in stages)]
-        raise ConfigError(f"{word!r} is no stage, app or step", hint=_nearest(word, known))
+        raise ConfigError(f"{word!r} is no stage, app or step", hint=nearest(word, known))
     return frozenset(found)
 
 
-def _nearest(word: str, known: Iterable[str]) -> str | None:
+def nearest(word: str, known: Iterable[str]) -> str | None:
     names = list(known)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     if close:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sbkube import api
-from sbkube.api import Outcome, Preview, Request, Start
+from sbkube.api import Asked, Outcome, Preview, Request, Start
 from sbkube.apps.fields import seconds
 from sbkube.cli.console import Console, plural
 from sbkube.cli.ending import Report, end_report
 from sbkube.cli.listener import Listener
-from sbkube.cli.options import Where
+from sbkube.cli.options import Where, command_line
 from sbkube.cli.signals import signals_to
 from sbkube.config.project import Project
 from sbkube.engine import Event, ExecutionState, NeedsNotMet, RunControl, StepStatus
@@ -68,14 +69,11 @@ class RunSession:
     @property
     def flags(self) -> list[str]:
         """What the commands that go on must repeat."""
-        flags = self.where.flags
-        if self.request.target is not None:
-            flags += ["--target", self.request.target]
-        return flags
+        return flags_of(self.where, self.request)
 
     async def run(self) -> int:
         began = time.monotonic()
-        for notice in self.project.notices:
+        for notice in notices(self.project, self.request.asked):
             self.console.say(f"note: {notice}", "dim")
         async with signals_to(self.control) as caught:
 
@@ -93,7 +91,7 @@ class RunSession:
         return report.exit_code
 
     async def _run(self, on_start: object) -> Outcome:
-        try:
+        with naming_what_runs_needs(self.request, self.where):
             return await api.run(
                 self.project,
                 self.request,
@@ -102,10 +100,6 @@ class RunSession:
                 control=self.control,
                 environ=self.environ,
             )
-        except NeedsNotMet as error:
-            if error.hint is None:
-                error.hint = "run them too with `--with-needs`"
-            raise
 
     def hear(self, event: Event) -> None:
         if self.listener is not None:
@@ -159,6 +153,37 @@ class RunSession:
             self.console.data(ending_line(report))
 
 
+def notices(project: Project, asked: Asked) -> list[str]:
+    disabled = [name for name in asked.apps if name in project.apps and not project.apps[name].enabled]
+    return [*project.notices, *(f"app {name!r} is disabled, so nothing of it runs" for name in disabled)]
+
+
+@contextmanager
+def naming_what_runs_needs(request: Request, where: Where) -> Iterator[None]:
+    try:
+        yield
+    except NeedsNotMet as error:
+        words = command_line("run", *selecting(request.asked), "--with-needs", *flags_of(where, request))
+        error.hint = error.hint or f"`{words}` runs them too"
+        raise
+
+
+def flags_of(where: Where, request: Request) -> list[str]:
+    return [*where.flags, *(["--target", request.target] if request.target is not None else [])]
+
+
+def selecting(asked: Asked) -> list[str]:
+    """The flags that say again what was asked for."""
+    words = []
+    for name in ("resume", "retry_failed", "rerun_interrupted"):
+        words += [f"--{name.replace('_', '-')}"] if getattr(asked, name) else []
+    for name in ("continue_from", "only", "from_step", "to_step"):
+        value = getattr(asked, name)
+        words += [f"--{name.replace('_', '-')}", value] if value else []
+    words += [word for app in asked.apps for word in ("--app", app)]
+    return words + [word for label in asked.labels for word in ("-l", label)]
+
+
 def headlines(start: Start, request: Request) -> list[str]:
     """Which run this is, how it relates to the one before, and how much there is to do."""
     decision, opened = start.decision, start.opened
@@ -182,11 +207,12 @@ def headlines(start: Start, request: Request) -> list[str]:
 
 
 def _last_run(previous: ExecutionState) -> str:
-    counts = ", ".join(f"{n} {status}" for status, n in previous.counts.items() if status != "completed")
+    told = {status: n for status, n in previous.counts.items() if status not in ("completed", "skipped")}
+    counts = ", ".join(f"{n} {status}" for status, n in told.items())
     flight = [step.name for step in previous.with_status(StepStatus.INTERRUPTED, StepStatus.IN_PROGRESS)]
-    told = f"; in flight when it ended: {', '.join(flight[:_TOLD])}" if flight else ""
+    doubt = f"; in flight when it ended: {', '.join(flight[:_TOLD])}" if flight else ""
     return (
-        f"the last run ({previous.run}) is {previous.status}: {counts}{told}; `--resume` would go on with it"
+        f"the last run ({previous.run}) is {previous.status}: {counts}{doubt}; `--resume` would go on with it"
     )
 
 

@@ -26,9 +26,9 @@ async def command(*, step: str, target: str | None, **values: Any) -> int:
     preview = await api.plan(
         project, Request(Asked(resume=True), target=target, state_dir=where.state_dir), environ=environ
     )
-    planned = preview.planned.graph[step]
     if preview.previous is None:
         return no_run_yet(console, where)
+    planned = _planned(preview.planned.graph, step)
     known = preview.previous.steps.get(step)
     lines = [] if known is None else await _past(reader, preview.previous, known)
     waits = [
@@ -40,6 +40,18 @@ async def command(*, step: str, target: str | None, **values: Any) -> int:
     lines.append(f"`run --resume` would {action}: {why}" if why else f"`run --resume` would {action} it")
     console.data("\n".join([step, *(f"  {line}" for line in lines)]))
     return 0
+
+
+def _planned(graph: Any, step: str) -> Any:
+    from sbkube.errors import ConfigError
+    from sbkube.planning import nearest
+
+    if step not in graph:
+        ids = list(graph.steps)
+        of_app = [id for id in ids if id.startswith(f"{step}:")]
+        hint = f"steps of {step!r} are: {', '.join(of_app)}" if of_app else nearest(step, ids)
+        raise ConfigError(f"there is no step {step!r} in this project", hint=hint)
+    return graph[step]
 
 
 async def _past(reader: Any, previous: Any, step: Any) -> list[str]:

@@ -21,7 +21,7 @@ from sbkube.cli.options import (
     where_of,
     where_options,
 )
-from sbkube.cli.running import load_project, preview_rows
+from sbkube.cli.running import load_project, naming_what_runs_needs, notices, preview_rows
 from sbkube.config.project import Project
 from sbkube.engine import StepStatus
 from sbkube.planning import missing_files
@@ -41,11 +41,12 @@ async def command(*, output: Any, target: str | None, **values: Any) -> int:
     request = Request(asked=Asked(**values), target=target, state_dir=where.state_dir)
     goes_on = request.asked.resume or request.asked.retry_failed or request.asked.continue_from is not None
     project = await load_project(where, goes_on=goes_on, environ=environ)
-    return await show_plan(project, request, console_for(output), environ)
+    with naming_what_runs_needs(request, where):
+        return await show_plan(project, request, console_for(output), environ)
 
 
 async def show_plan(project: Project, request: Request, console: Console, environ: dict[str, str]) -> int:
-    for notice in project.notices:
+    for notice in notices(project, request.asked):
         console.say(f"note: {notice}", "dim")
     preview = await api.plan(project, request, environ=environ)
     for stage, file in missing_files(preview.planned.stages, preview.planned.digests):

@@ -46,7 +46,7 @@ async def carry_out(
     """Everything after the command line; the exit code."""
     _refuse_contradictions(asked)
     from sbkube.api import Asked, Request
-    from sbkube.cli.running import RunSession, load_project, time_limit
+    from sbkube.cli.running import RunSession, load_project, naming_what_runs_needs, time_limit
 
     console = console_for(output, progress=not no_progress)
     environ = dict(os.environ)
@@ -64,7 +64,8 @@ async def carry_out(
     if dry_run:
         from sbkube.cli.commands.plan import show_plan
 
-        return await show_plan(project, request, console, environ)
+        with naming_what_runs_needs(request, where):
+            return await show_plan(project, request, console, environ)
     return await RunSession(project, request, where, console, environ).run()
 
 
