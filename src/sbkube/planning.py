@@ -251,7 +251,8 @@ class Asked:
     apps: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     with_needs: bool = False
-    rerun_interrupted: bool = False
+    rerun_interrupted: bool | tuple[str, ...] = False
+    """Commands that were in flight when their process died: all, or those named."""
 
     @property
     def is_partial(self) -> bool:

@@ -66,6 +66,10 @@ async def carry_out(
 
         with naming_what_runs_needs(request, where):
             return await show_plan(project, request, console, environ)
+    if goes_on:
+        from sbkube.cli.asking import with_answers
+
+        request = await with_answers(project, request, console, environ)
     return await RunSession(project, request, where, console, environ).run()
 
 

@@ -56,8 +56,9 @@ def _text(state: Any, console: Console) -> str:
     table = [["app", *STAGES, ""]]
     for app, steps in by_app(state.steps.values()).items():
         words = [in_a_word(steps[stage]) if stage in steps else "" for stage in STAGES]
-        others = [in_a_word(step) for stage, step in steps.items() if stage not in STAGES]
-        table.append([app, *words, *others, *_remarks(steps.values())])
+        # A gate has a stage of its own, and stands where the deploys do.
+        words[-1] = words[-1] or next((in_a_word(step) for step in steps.values()), "")
+        table.append([app, *words, *_remarks(steps.values())])
     return f"{head}\n\n{columns(table)}"
 
 
