@@ -119,7 +119,9 @@ class ProjectFolder:
 
     def _environ(self, env: Mapping[str, str] | None) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "PYTHONPATH") if name in os.environ}
-        return {**kept, "HOME": str(self.root.parent), **self.env, **(env or {})}
+        # Under a limit on the size of files Python would leave half a .pyc behind.
+        fixed = {"HOME": str(self.root.parent), "PYTHONDONTWRITEBYTECODE": "1"}
+        return {**kept, **fixed, **self.env, **(env or {})}
 
     # What it left
 

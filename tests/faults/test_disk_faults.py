@@ -325,7 +325,8 @@ anyio.run(main)
 
 
 def full(path: Path, limit: int) -> list[str]:
-    command = [sys.executable, "-c", FULL, str(path / "s"), str(limit), str(path / "ledger")]
+    # -B: a module imported under the limit would leave half a .pyc behind
+    command = [sys.executable, "-B", "-c", FULL, str(path / "s"), str(limit), str(path / "ledger")]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
 
 
