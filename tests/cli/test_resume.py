@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 import shlex
 import shutil
-import signal
-from pathlib import Path
 
 import pytest
 
@@ -444,31 +443,31 @@ def test_continue_from_runs_a_step_and_all_behind_it(done: ProjectFolder, word: 
 # In doubt
 
 
-def die_in_a_command(project: ProjectFolder, *apps: str) -> None:
-    """A run killed while its command runs, which ends unseen."""
+def die_in_a_command(project: ProjectFolder) -> None:
+    """A run killed while its command waits at `hold`; the command ends unseen."""
+    for name in ("begun", "hold"):
+        os.mkfifo(project.root / name)
+    begun = os.open(project.root / "begun", os.O_RDONLY | os.O_NONBLOCK)
     running = project.start("run")
     try:
-        _wait_for_line(project.root / "pipe")
-        running.send_signal(signal.SIGKILL)
+        assert select.select([begun], [], [], 30)[0], "the command never began"
     finally:
+        running.kill()
         running.communicate()
-
-
-def _wait_for_line(pipe: Path) -> None:
-    with pipe.open() as opened:
-        opened.readline()
+        os.close(begun)
+    (project.root / "hold").write_text("go on\n")
 
 
 def in_doubt(project: ProjectFolder, **fields: str) -> None:
     told = "".join(f", {key}: {value}" for key, value in fields.items())
+    waits = "test -e died || { echo > begun; read line < hold; }"
     project.config(
-        f"a: {{type: exec{told}, commands: ['echo a >> ledger', 'test -e second || echo > pipe', "
-        "'touch second']}\n" + follows("b", "a") + follows("c")
+        f"a: {{type: exec{told}, commands: ['echo a >> ledger', '{waits}']}}\n"
+        + follows("b", "a")
+        + follows("c")
     )
-    os.mkfifo(project.root / "pipe")
-    # `c` first, and a command that waits until somebody reads what it says.
     die_in_a_command(project)
-    (project.root / "second").touch()
+    (project.root / "died").touch()
     project.new_effects()
 
 

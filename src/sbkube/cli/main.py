@@ -19,7 +19,6 @@ import asyncclick as click
 
 from sbkube import __version__
 from sbkube.cli.console import Console
-from sbkube.cli.failures import USAGE, describe_error, exit_code_of, is_bug
 
 COMMANDS = MappingProxyType(
     {
@@ -105,12 +104,14 @@ def call(args: Sequence[str]) -> int:
         return anyio.run(run) or 0
     except click.UsageError as error:
         error.show()
-        return USAGE
+        return error.exit_code
     except BaseException as error:  # noqa: BLE001 - whatever it is, it ends as a message and a code
         return _tell(error, shared)
 
 
 def _tell(error: BaseException, shared: Mapping[str, Any]) -> int:
+    from sbkube.cli.failures import describe_error, exit_code_of, is_bug  # 60 ms that `--help` does not need
+
     console = Console.of(os.environ, sys.stdout, sys.stderr)
     message, hint = describe_error(error)
     code = exit_code_of(error)

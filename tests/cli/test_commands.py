@@ -1,0 +1,322 @@
+"""The commands besides `run`: what they print, and that they change nothing. And projects in older dialects."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sbkube import __version__
+from sbkube.cli.main import COMMANDS
+
+from .helpers import check_golden
+from .project import ProjectFolder, chart, effect, manifest
+
+
+@pytest.fixture
+def failed(project: ProjectFolder) -> ProjectFolder:
+    """A run in which one of two branches failed."""
+    project.config(
+        """
+        db: {type: exec, commands: ['echo starting; exit 3']}
+        web: {type: helm, chart: ./charts/web, values: [web.yaml], depends_on: [db]}
+        off: {type: exec, enabled: false, commands: ['true']}
+        apart: {type: exec, commands: ['echo apart']}
+        all: {type: noop, depends_on: [web, apart]}
+        """
+    )
+    project.write({**chart("web"), "web.yaml": "greeting: hi\n"})
+    assert project("run", "--max-parallel", "1").code == 1
+    return project
+
+
+def steady(text: str) -> str:
+    """Without what differs from run to run."""
+    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "2026-01-02 03:04:05", text)
+    return re.sub(r"\b\d+\.\ds", "0.1s", text)
+
+
+# Golden
+
+
+def test_the_text_of_each_command_is_as_it_was(failed: ProjectFolder) -> None:
+    commands = (
+        ["status"],
+        ["history"],
+        ["explain", "db:deploy"],
+        ["explain", "web:deploy"],
+        ["explain", "off:deploy"],
+        ["logs", "db:deploy"],
+        ["plan"],
+        ["plan", "--resume"],
+        ["plan", "--retry-failed"],
+        ["plan", "--app", "apart"],
+        ["validate"],
+        ["run", "--max-parallel", "1", "--resume"],
+    )
+    told = []
+    for args in commands:
+        ended = failed(*args)
+        told.append(f"$ sbkube {' '.join(args)}\n{ended.out}{ended.err}[{ended.code}]\n")
+    check_golden("commands", steady("\n".join(told)))
+
+
+def test_the_help_of_each_command_is_as_it_was(project: ProjectFolder) -> None:
+    told = []
+    for args in (["--help"], *([name, "--help"] for name in COMMANDS)):
+        ended = project(*args)
+        assert ended.code == 0
+        assert ended.err == ""
+        told.append(f"$ sbkube {' '.join(args)}\n{ended.out}")
+    check_golden("help", "\n".join(told))
+
+
+def test_help_and_version_load_no_command_and_nothing_slow(project: ProjectFolder) -> None:
+    program = (
+        "import sys; from sbkube.cli.main import call; code = call(sys.argv[1:]);"
+        "slow = {'pydantic', 'yaml', 'rich', 'helm_python', 'sbkube.engine'} & set(sys.modules);"
+        "commands = [m for m in sys.modules if m.startswith('sbkube.cli.commands.')];"
+        "print(sorted(slow), commands, file=sys.stderr); sys.exit(code)"
+    )
+    for option in ("--help", "--version"):
+        ended = project.process("-c", program, option, program=[_python()])
+        assert ended.code == 0
+        assert ended.err == "[] []\n", option
+
+
+def _python() -> str:
+    import sys
+
+    return sys.executable
+
+
+def test_the_version_is_printed(project: ProjectFolder) -> None:
+    assert project("version").out == f"sbkube {__version__}\n"
+    assert project("--version").out == f"sbkube {__version__}\n"
+
+
+def test_without_a_command_help_is_shown_and_it_is_an_error(project: ProjectFolder) -> None:
+    ended = project()
+    assert ended.code == 2
+    assert "Commands:" in ended.out + ended.err
+
+
+# What each leaves alone
+
+
+@pytest.mark.parametrize(
+    "args", ["status", "history", "explain a:deploy", "logs a:deploy", "plan", "validate", "run --dry-run"]
+)
+def test_looking_creates_nothing(project: ProjectFolder, args: str) -> None:
+    project.config(effect("a"))
+    code = 0 if args.split()[0] in ("plan", "validate", "run") else 2
+    ended = project(*args.split())
+    assert ended.code == code
+    assert not project.state.exists()
+    if code:
+        assert "no run is recorded here" in ended.err
+        assert "`sbkube run` starts one" in ended.err
+
+
+def test_looking_at_a_run_changes_nothing_of_it(failed: ProjectFolder) -> None:
+    before = {path: path.read_bytes() for path in failed.state.rglob("*") if path.is_file()}
+    for args in ("status", "history", "explain db:deploy", "logs db", "plan --resume", "validate"):
+        assert failed(*args.split()).code == 0
+    assert {path: path.read_bytes() for path in failed.state.rglob("*") if path.is_file()} == before
+
+
+# Data
+
+
+def test_status_as_data_is_the_view_that_lies_on_disk(failed: ProjectFolder) -> None:
+    assert failed("status", "--output", "json").document == failed.view
+    shutil.rmtree(failed.state / "runs")
+    assert failed("status", "--output", "json").document["steps"]["db:deploy"]["status"] == "failed"
+
+
+def test_a_view_edited_by_hand_is_ignored_with_a_warning(failed: ProjectFolder) -> None:
+    view = failed.state / "runs/latest.json"
+    view.write_text(view.read_text().replace('"failed"', '"completed"'))
+    ended = failed("status")
+    assert "was edited by hand; such edits are not read" in ended.err
+    assert "1 failed" in ended.out
+
+
+def test_history_as_data_lists_the_newest_first(failed: ProjectFolder) -> None:
+    failed("run")
+    rows = failed("history", "--output", "json").document
+    assert [row["run"] for row in rows] == ["2", "1"]
+    assert [row["status"] for row in rows] == ["failed", "failed"]
+    assert len(failed("history", "-n", "1", "--output", "json").document) == 1
+
+
+def test_plan_as_data_has_each_step_with_what_would_become_of_it(failed: ProjectFolder) -> None:
+    failed.edit("web.yaml", "hi", "changed")
+    plan = failed("plan", "--resume", "--output", "json").document
+    assert plan["new_run"] is True
+    assert plan["resumed_from"] == 1
+    steps = {row["step"]: row for row in plan["steps"]}
+    assert steps["web:template"]["changed"] == ["values file web.yaml"]
+    assert {step: row["action"] for step, row in steps.items()} == {
+        "db:deploy": "run",
+        "web:prepare": "keep",
+        "web:build": "keep",
+        "web:template": "run",
+        "web:deploy": "run",
+        "off:deploy": "skip",
+        "apart:deploy": "keep",
+        "all:done": "run",
+    }
+
+
+# Explain and logs
+
+
+def test_explain_names_what_there_is_when_asked_for_something_else(failed: ProjectFolder) -> None:
+    ended = failed("explain", "web")
+    assert ended.code == 2
+    assert "hint: steps of 'web' are: web:prepare, web:build, web:template, web:deploy" in ended.err
+    assert "did you mean 'web:deploy'?" in failed("explain", "wbe:deploy").err
+
+
+def test_logs_are_those_of_all_attempts_of_all_stages(project: ProjectFolder) -> None:
+    project.config(
+        "a: {type: exec, retry: {retries: 1, base: 0s}, commands: ['echo attempt $SBKUBE_ATTEMPT; exit 1']}\n"
+        "quiet: {type: exec, commands: ['true']}\n"
+    )
+    project("run")
+    ended = project("logs", "a")
+    assert ended.out.splitlines()[::2] == ["attempt 1", "attempt 2"]
+    assert "a:deploy attempt 2" in ended.err
+    assert project("logs", "a:deploy", "--attempt", "2").out.startswith("attempt 2\n")
+    assert "logged nothing" in project("logs", "quiet:deploy").err
+    ended = project("logs", "b:deploy")
+    assert ended.code == 2
+    assert "there is no step 'b:deploy' in run 1" in ended.err
+    assert "logged nothing in run 7" in project("logs", "a:deploy", "--run", "7").err
+
+
+# Dialects
+
+DIALECTS: dict[str, tuple[dict[str, str], str]] = {
+    "0.3, config and sources": (
+        {
+            "config.yaml": """
+                namespace: shop
+                apps:
+                  web: {type: helm, chart: ./charts/web, values: [web.yaml]}
+                  objects: {type: yaml, files: [objects.yaml], depends_on: [web]}
+                """,
+            "sources.yaml": "kubeconfig: ~/.kube/config\nkubeconfig_context: k3s\nhelm_repos: {}\n",
+            "values/web.yaml": "greeting: of 0.3\n",
+        },
+        "of 0.3",
+    ),
+    "0.4, specs, override mapping and a list of repositories": (
+        {
+            "config.yaml": """
+                namespace: shop
+                apps:
+                  web:
+                    type: helm
+                    specs:
+                      chart: ./charts/web
+                      values: [web.yaml]
+                      overrides: [{values.yaml: mine.yaml}]
+                  objects: {type: yaml, path: objects.yaml, depends_on: [web]}
+                """,
+            "sources.yaml": "cluster: k3s\nrepos: [{name: x, url: 'https://example.org'}]\n",
+            "web.yaml": "other: 1\n",
+            "mine.yaml": "greeting: of 0.4\n",
+        },
+        "of 0.4",
+    ),
+    "0.7, global values and labels": (
+        {
+            "config.yaml": """
+                namespace: shop
+                global_labels: {team: shop}
+                apps:
+                  web: {type: helm, chart: ./charts/web}
+                  objects: {type: yaml, manifests: [objects.yaml], depends_on: [web], notes: text}
+                """,
+            "sources.yaml": "cluster: k3s\nkubeconfig_context: k3s\nglobal_values: {greeting: of 0.7}\n",
+        },
+        "team: shop",
+    ),
+    "0.10, one file": (
+        {
+            "sbkube.yaml": """
+                apiVersion: sbkube/v1
+                metadata: {name: shop}
+                settings: {namespace: shop, kubeconfig_context: k3s, parallel: true, max_workers: 4}
+                apps:
+                  web: {type: helm, chart: ./charts/web, set_values: [greeting=of 0.10]}
+                  objects: {type: yaml, manifests: [objects.yaml], depends_on: [web]}
+                """,
+        },
+        "of 0.10",
+    ),
+    "0.11, half converted": (
+        {
+            "sbkube.yaml": """
+                apiVersion: sbkube/v1
+                namespace: shop
+                apps:
+                  web: {type: helm, chart: ./charts/web, values: {greeting: of 0.11}}
+                  objects: {type: yaml, files: [objects.yaml], depends_on: [web]}
+                """,
+        },
+        "of 0.11",
+    ),
+}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_project_of_an_older_version_runs_as_it_is(project: ProjectFolder, dialect: str) -> None:
+    files, told = DIALECTS[dialect]
+    project.write({**chart("web"), "objects.yaml": manifest("objects"), **files})
+    ended = project("run", "--target", "out")
+    assert ended.code == 0, ended.err
+    assert told in (project.root / "out/web/manifests.yaml").read_text()
+    assert (project.root / "out/objects/manifests.yaml").exists()
+    assert project.view["namespace"] == "shop"
+
+
+def test_a_project_without_a_target_means_the_cluster(project: ProjectFolder) -> None:
+    project.config(effect("a"), target="")
+    assert "the target `cluster` is not supported yet" in project("run").err
+    assert project("validate").code == 0
+
+
+def test_a_profile_as_users_know_it_takes_its_sources_and_values(project: ProjectFolder) -> None:
+    project.config("web: {type: helm, chart: ./charts/web, values: [web.yaml]}\n")
+    project.write(
+        {
+            **chart("web"),
+            "sources.yaml": "cluster: usual\nglobal_values: {greeting: usual}\n",
+            "sources-prod.yaml": "cluster: prod\n",
+            "values/common/web.yaml": "greeting: common\n",
+            "values/prod/web.yaml": "greeting: prod\n",
+        }
+    )
+    for args, greeting in (([], "common"), (["--profile", "prod"], "prod")):
+        assert project("run", *args).code == 0
+        assert f'greeting: "{greeting}"' in (project.root / "rendered/web/manifests.yaml").read_text()
+    assert project("run", "--sources", "sources-prod.yaml").code == 0
+    assert project("--source", "sources-prod", "run").code == 0
+
+
+def test_the_example_runs_resumes_and_looks_as_its_readers_are_told(tmp_path: Path) -> None:
+    example = Path(__file__).parents[2] / "examples/shop"
+    shutil.copytree(example, tmp_path / "shop", ignore=shutil.ignore_patterns(".sbkube", "rendered"))
+    shop = ProjectFolder(tmp_path / "shop")
+    assert shop("validate").code == 0
+    assert shop("run").code == 0
+    assert "nothing left to do" in shop("run", "--resume").err
+    assert json.loads((shop.state / "runs/latest.json").read_text())["status"] == "completed"
+    for profile in ("dev", "prod"):
+        assert shop("run", "--profile", profile).code == 0, profile
