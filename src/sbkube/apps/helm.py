@@ -191,6 +191,7 @@ class HelmApp(App):
             values=await run_sync(self._final_values, place),
             capabilities=Capabilities(self.kube_version or KUBE_VERSION, self.api_versions),
             include_crds=self.crd_policy != "skip",
+            time_limit=work.time_limit,
         )
         helm = await work.helm()
         try:

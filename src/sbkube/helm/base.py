@@ -39,6 +39,8 @@ class RenderRequest:
     capabilities: Capabilities = Capabilities()
     include_crds: bool = True
     is_upgrade: bool = False
+    time_limit: float | None = None
+    """Seconds; None: that of this Helm."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,7 @@ class BinaryHelm:
                 [request.release, str(chart)],
                 folder,
                 request.chart,
+                time_limit=request.time_limit,
             )
         return await to_thread.run_sync(_rendered, output)
 
@@ -95,7 +96,9 @@ class BinaryHelm:
         chart: Path | None,
         *,
         may_fail: bool = False,
+        time_limit: float | None = None,
     ) -> str:
+        limit = time_limit or self._time_limit
         errors = _Errors()
         output = folder / "output"
         try:
@@ -105,11 +108,11 @@ class BinaryHelm:
                 cwd=folder,
                 env=self._environ,
                 on_line=errors.add,
-                time_limit=self._time_limit,
+                time_limit=limit,
                 grace=0.0,
             )
         except CommandTimedOut as error:
-            raise HelmTimeout(self._time_limit, chart=chart) from error
+            raise HelmTimeout(limit, chart=chart) from error
         except CannotStart as error:
             raise HelmError(error.message, hint=error.hint) from error
         if ended.code in (126, 127):

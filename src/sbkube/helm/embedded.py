@@ -71,7 +71,7 @@ class EmbeddedHelm:
             "include_crds": request.include_crds,
             "is_upgrade": request.is_upgrade,
         }
-        answer = await self._ask(wanted, request.chart)
+        answer = await self._ask(wanted, request.chart, request.time_limit)
         return Rendered(**answer).trimmed()
 
     async def template(self, request: RenderRequest) -> str:
@@ -90,15 +90,18 @@ class EmbeddedHelm:
         while self._idle:
             await self._idle.pop().end()
 
-    async def _ask(self, request: Mapping[str, Any], chart: Path | None) -> Any:
+    async def _ask(
+        self, request: Mapping[str, Any], chart: Path | None, time_limit: float | None = None
+    ) -> Any:
+        limit = time_limit or self._time_limit
         async with self._slots:
             worker = await self._worker()
             try:
-                with anyio.fail_after(self._time_limit):
+                with anyio.fail_after(limit):
                     answer = await worker.ask(request)
             except TimeoutError as error:
                 await worker.end()
-                raise HelmTimeout(self._time_limit, chart=chart) from error
+                raise HelmTimeout(limit, chart=chart) from error
             except _Gone as error:
                 raise HelmCrashed(await worker.last_words(), chart=chart) from error
             except BaseException:
