@@ -92,7 +92,7 @@ class Workshop:
         self.outputs = Outputs(self.state / "out")
 
     async def plan(self, asked: Asked, earlier: Plan | None) -> Planned:
-        read = await run_sync(readings, self.project)
+        read = await run_sync(readings, self.project, abandon_on_cancel=True)  # it only reads
         files = [file for reading in read.values() for file in reading.files]
         digests = await digest_all(files)
         stages = plan_stages(
@@ -273,7 +273,7 @@ async def digest_all(files: Iterable[FileInput]) -> dict[Path, str | None]:
     def all_of_them() -> dict[Path, str | None]:
         return {path: _digest_or_explain(path) for path in paths}
 
-    return await run_sync(all_of_them)
+    return await run_sync(all_of_them, abandon_on_cancel=True)  # a file may never come; Ctrl-C does
 
 
 def _digest_or_explain(path: Path) -> str | None:

@@ -93,7 +93,19 @@ def main() -> None:
     """The entry point `sbkube`."""
     if sys.platform == "win32":
         sys.exit("sbkube does not run on Windows; use it in WSL")
+    _open_streams()
     _leave(call(sys.argv[1:]))
+
+
+def _open_streams() -> None:
+    """One that was closed (`>&-`) must not be the number of the next file that is opened, such as the journal."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def call(args: Sequence[str]) -> int:

@@ -75,7 +75,7 @@ class RunSession:
         began = time.monotonic()
         for notice in notices(self.project, self.request.asked):
             self.console.say(f"note: {notice}", "dim")
-        async with signals_to(self.control) as caught:
+        with signals_to(self.control) as caught:
 
             def on_start(start: Start) -> None:
                 caught.has_started = True

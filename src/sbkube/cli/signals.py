@@ -1,21 +1,28 @@
-"""Ctrl-C and its relatives: the first drains, the second stops, the third ends at once."""
+"""Ctrl-C and its relatives: the first drains, the second stops, the third ends at once.
+
+The event loop's own way to take signals does nothing while the loop does not turn, which it does not while the last
+output waits for whoever reads it. So a plain handler counts, the loop acts, and where it does not come to the last
+of them a thread does.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from asyncio import AbstractEventLoop, get_running_loop
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Timer
 
 import anyio
-from anyio.abc import TaskStatus
 
 from sbkube.engine import RunControl
 from sbkube.process import kill_all_groups
 
 _STOPPING = (signal.SIGTERM, signal.SIGHUP)
+_DRAIN, _STOP = 1, 2
+_PATIENCE = 0.2  # seconds for the loop to end the process: it is never in the middle of starting a child
 
 
 @dataclass(slots=True)
@@ -23,50 +30,60 @@ class Caught:
     """What a run was told from outside."""
 
     control: RunControl
+    loop: AbstractEventLoop = field(default_factory=get_running_loop)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     """Of the work before the run: cancelled by the first signal."""
     has_started: bool = False
     number: int | None = None
+    """Of the first signal."""
+    _level: int = 0
 
-    def __call__(self, number: signal.Signals) -> None:
-        first, self.number = self.number is None, self.number or int(number)
-        if not self.has_started:
+    def __call__(self, number: int, frame: object = None) -> None:
+        """Only counts: it may come in the middle of anything the main thread does."""
+        self.number = self.number or number
+        self._level = max(self._level, self._level_without()) + 1
+        if number in _STOPPING:
+            self._level = max(self._level, _STOP)
+        self.loop.call_soon_threadsafe(self._act, self._level)
+        if self._level > _STOP:
+            timer = Timer(_PATIENCE, _end_at_once, (self.number,))
+            timer.daemon = True
+            timer.start()
+
+    def _level_without(self) -> int:
+        """A run may also be ended by its deadline, or because its state cannot be saved."""
+        if self.control.is_stopping:
+            return _STOP
+        return _DRAIN if self.control.is_draining or not self.has_started else 0
+
+    def _act(self, level: int) -> None:
+        if level > _STOP:
+            _end_at_once(self.number or signal.SIGINT)
+        elif not self.has_started:
             self.scope.cancel()
-        elif number in _STOPPING and not self.control.is_stopping:
-            self.control.stop()
-        elif first and not self.control.is_draining:
-            self.control.drain()
-        elif not self.control.is_stopping:
+        elif level == _STOP:
             self.control.stop()
         else:
-            _end_at_once(self.number)
+            self.control.drain()
 
 
-@asynccontextmanager
-async def signals_to(control: RunControl) -> AsyncIterator[Caught]:
+@contextmanager
+def signals_to(control: RunControl) -> Iterator[Caught]:
     """Catches signals until after the state is closed; one that was ignored at the start stays so (`nohup`)."""
     caught = Caught(control)
-    async with anyio.create_task_group() as tasks:
-        await tasks.start(_listen, caught)
-        try:
-            yield caught
-        finally:
-            tasks.cancel_scope.cancel()
-
-
-async def _listen(tell: Callable[[signal.Signals], None], *, task_status: TaskStatus[None]) -> None:
-    wanted = [s for s in (signal.SIGINT, *_STOPPING) if signal.getsignal(s) is not signal.SIG_IGN]
-    if not wanted:
-        task_status.started()
-        return
-    with anyio.open_signal_receiver(*wanted) as received:
-        task_status.started()
-        async for number in received:
-            tell(number)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *_STOPPING)}
+    wanted = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    try:
+        for number in wanted:
+            signal.signal(number, caught)
+        yield caught
+    finally:
+        for number in wanted:
+            signal.signal(number, before[number] or signal.SIG_DFL)
 
 
 def _end_at_once(number: int) -> None:
     """Nothing that was acknowledged is lost: what is not synced was not acknowledged."""
     kill_all_groups()
-    sys.stderr.flush()
+    # No stream is flushed: that would wait for whoever does not read it.
     os._exit(128 + number)
