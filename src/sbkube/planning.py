@@ -214,6 +214,9 @@ def _made_by_others(place: AppPlace, id: str, reading: Reading, facts: _Facts) -
 def _inputs(app: App, stage: Stage, reading: Reading, late: frozenset[str], facts: _Facts) -> dict[str, Any]:
     inputs: dict[str, Any] = {"type": app.type, **reading.settings}
     inputs |= {f.component: facts.digest(f) for f in reading.files if f.component not in late}
+    if late:
+        # What is in them is known later; that another file is named now must show all the same.
+        inputs["files made by other apps"] = sorted(late)
     inputs |= {f"environment variable {name}": facts.secret(name) for name in reading.secrets}
     if stage == "deploy":
         inputs["target"] = facts.target

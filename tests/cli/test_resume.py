@@ -392,6 +392,19 @@ def test_a_file_that_a_command_made_is_no_reason_for_a_new_run(project: ProjectF
     assert project.new_effects() == []
 
 
+def test_another_file_that_a_command_makes_is_another_input(project: ProjectFolder) -> None:
+    project.config(
+        """
+        make: {type: exec, commands: ['cp -r charts/one made-1; cp -r charts/two made-2']}
+        web: {type: helm, chart: ./made-1, depends_on: [make]}
+        """
+    )
+    project.write({**chart("one"), **chart("two", "# two\n")})
+    assert project("run").code == 0
+    project.edit("config.yaml", "chart: ./made-1", "chart: ./made-2")
+    assert project.runs("--resume") == ["web:build", "web:deploy", "web:prepare", "web:template"]
+
+
 def test_a_file_made_by_a_command_that_was_edited_is_seen(project: ProjectFolder) -> None:
     made(project)
     project("run")
@@ -562,6 +575,18 @@ def test_a_profile_may_stand_before_the_command_or_in_the_environment(project: P
 def test_hints_name_the_profile(project: ProjectFolder) -> None:
     profiled(project)
     assert "sbkube run --resume --profile dev" in project("run", "--profile", "dev").err
+
+
+def test_resume_of_a_profile_remembers_the_config_file_of_that_profile(project: ProjectFolder) -> None:
+    project.config(effect("usual"))
+    project.config("other: {type: noop}\n", name="other.yaml")
+    project.write({"other-dev.yaml": "apps:\n  " + fails_at_first("mine"), "config-dev.yaml": "{}\n"})
+    assert project("run", "--config-file", "other.yaml", "--profile", "dev").code == 1
+    project("run")
+    project.new_effects()
+    mend(project, "mine")
+    assert project("run", "--resume", "--profile", "dev").code == 0
+    assert project.new_effects() == ["mine"]
 
 
 def test_resume_remembers_the_config_file(project: ProjectFolder) -> None:

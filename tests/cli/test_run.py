@@ -173,6 +173,28 @@ def test_the_idempotency_key_stays_while_an_attempt_is_repeated_and_is_new_afres
     assert project.new_effects()[0].split()[1] != lines[0][1]
 
 
+def test_a_chart_that_takes_for_ever_is_stopped_at_its_time_limit(project: ProjectFolder) -> None:
+    project.config("web: {type: helm, chart: ./charts/web, time_limit: {template: 700ms}}\n" + effect("b"))
+    endless = "{{- range until 100000 }}{{ range until 100000 }}{{ end }}{{ end }}\n"
+    project.write(chart("web", endless))
+    ended = project("run")
+    assert ended.code == 1
+    assert "web:template failed" in ended.err
+    assert "time limit of 0.7 s" in ended.err
+    assert project.new_effects() == ["b"]
+
+
+def test_the_helm_to_use_may_be_named_in_the_environment(project: ProjectFolder) -> None:
+    project.config("web: {type: helm, chart: ./charts/web}\n")
+    project.write(chart("web"))
+    program = project.root / "my-helm"
+    program.write_text("#!/bin/sh\necho 'Error: I am not helm' >&2; exit 1\n")
+    program.chmod(0o755)
+    for ended in (project("run", "--helm", str(program)), project("run", env={"SBKUBE_HELM": str(program)})):
+        assert ended.code == 1
+        assert "I am not helm" in ended.err
+
+
 def test_a_time_limit_ends_the_whole_group_of_a_command(project: ProjectFolder) -> None:
     project.config(
         """

@@ -30,8 +30,9 @@ async def load_project(where: Where, *, goes_on: bool, environ: dict[str, str]) 
     """With `goes_on`, profile and config file are those of the latest run where they are not given."""
     folder = where.project_folder()
     profile, config_file = where.profile or environ.get("SBKUBE_PROFILE") or None, where.config_file
-    if goes_on and profile is None:
-        latest = await api.state_of(folder, where.state_dir, environ).latest(any_profile=True)
+    if goes_on:
+        reader = api.state_of(folder, where.state_dir, environ)
+        latest = await reader.latest(profile, any_profile=profile is None)
         if latest is not None:
             profile = latest.profile
             config_file = config_file or latest.metadata.get("config_file")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ class NothingLogged(SbkubeError):
 async def command(*, step: str, run: int | None, attempt: int | None, **values: Any) -> int:
     where, console = where_of(values), console_for()
     reader = recorded(where)
-    state = await reader.latest(where.profile, any_profile=where.profile is None)
+    profile = where.profile or os.environ.get("SBKUBE_PROFILE") or None
+    state = await reader.latest(profile, any_profile=profile is None)
     if state is None:
         return no_run_yet(console, where)
     app, _, stage = step.partition(":")

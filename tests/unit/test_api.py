@@ -1,0 +1,140 @@
+"""Deploying from Python."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from sbkube import api
+from sbkube.api import Asked, Request, Start
+from sbkube.engine import Event, NeedsNotMet, RunControl, RunLocked, StepsFailed, StepStatus
+from sbkube.errors import ConfigError, NotYet
+
+pytestmark = pytest.mark.anyio
+ENV = {"PATH": "/usr/bin:/bin"}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path) -> Iterator[Path]:
+    with contextlib.chdir(tmp_path):
+        yield tmp_path
+
+
+def load(folder: Path, apps: str, top: str = "target: {directory: out}\n") -> api.Project:
+    (folder / "config.yaml").write_text(f"{top}apps:\n{apps}")
+    return api.load(folder, environ=ENV)
+
+
+def effect(name: str, *needs: str) -> str:
+    return (
+        f"  {name}: {{type: exec, depends_on: [{', '.join(needs)}], commands: ['echo {name} >> ledger']}}\n"
+    )
+
+
+def ledger(folder: Path) -> list[str]:
+    path = folder / "ledger"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+async def test_a_project_is_loaded_planned_and_run(folder: Path) -> None:
+    project = load(folder, effect("a") + effect("b", "a"))
+    preview = await api.plan(project, environ=ENV)
+    assert list(preview.decision.to_run) == ["a:deploy", "b:deploy"]
+    assert preview.previous is None
+    assert not (folder / ".sbkube").exists()
+    starts: list[Start] = []
+    events: list[Event] = []
+    outcome = await api.run(project, environ=ENV, on_start=starts.append, on_event=events.append)
+    outcome.state.raise_for_failures()
+    assert ledger(folder) == ["a", "b"]
+    assert [start.opened.run for start in starts] == [1]
+    assert [type(event).__name__ for event in events][:2] == ["RunStarted", "StepStarted"]
+    latest = await api.state_of(project, environ=ENV).latest()
+    assert latest is not None
+    assert latest.steps == outcome.state.steps
+
+
+async def test_a_failed_step_is_in_the_state_and_a_resume_goes_on(folder: Path) -> None:
+    project = load(folder, "  a: {type: exec, commands: ['test -e ok']}\n" + effect("b", "a"))
+    outcome = await api.run(project, environ=ENV)
+    with pytest.raises(StepsFailed):
+        outcome.state.raise_for_failures()
+    assert [step.status for step in outcome.state.steps.values()] == [StepStatus.FAILED, StepStatus.BLOCKED]
+    (folder / "ok").touch()
+    outcome = await api.run(project, Request(Asked(resume=True)), environ=ENV)
+    assert outcome.state.is_complete
+    assert outcome.state.run == 1
+    assert ledger(folder) == ["b"]
+
+
+async def test_what_changed_is_named_in_plan_and_start(folder: Path) -> None:
+    await api.run(load(folder, effect("a") + effect("b")), environ=ENV)
+    project = load(folder, effect("a") + effect("b").replace("echo b", "echo c"))
+    resume = Request(Asked(resume=True))
+    assert (await api.plan(project, resume, environ=ENV)).changes == {"b:deploy": ["commands"]}
+    starts: list[Start] = []
+    outcome = await api.run(project, resume, environ=ENV, on_start=starts.append)
+    assert starts[0].changes == {"b:deploy": ["commands"]}
+    assert (outcome.state.run, outcome.state.resumed_from) == (2, 1)
+
+
+async def test_nothing_changes_if_a_run_is_refused(folder: Path) -> None:
+    project = load(folder, effect("a") + effect("b", "a"))
+    with pytest.raises(NeedsNotMet):
+        await api.run(project, Request(Asked(apps=("b",))), environ=ENV)
+    with pytest.raises(ConfigError):
+        await api.run(project, Request(Asked(apps=("c",))), environ=ENV)
+    assert await api.state_of(project, environ=ENV).latest() is None
+    with pytest.raises(NotYet):
+        load(folder, "  a: {type: git, repo: x}\n")
+
+
+async def test_two_runs_at_once_are_refused_and_the_first_goes_on(folder: Path) -> None:
+    project = load(folder, "  a: {type: exec, commands: ['test -e ok || sleep 60']}\n")
+    begun = anyio.Event()
+    control = RunControl()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(
+            lambda: api.run(project, environ=ENV, control=control, on_start=lambda start: begun.set())
+        )
+        await begun.wait()
+        with pytest.raises(RunLocked):
+            await api.run(project, environ=ENV)
+        control.stop()
+    latest = await api.state_of(project, environ=ENV).latest()
+    assert latest is not None
+    assert latest.steps["a:deploy"].status in (StepStatus.CANCELLED, StepStatus.PENDING)
+
+
+async def test_check_says_what_is_missing_and_needs_no_target(folder: Path) -> None:
+    project = load(folder, effect("a") + "  b: {type: yaml, manifests: [none.yaml]}\n", top="")
+    checked = await api.check(project)
+    assert list(checked.graph.steps) == ["a:deploy", "b:template", "b:deploy"]
+    assert [(stage.id, file.name) for stage, file in checked.missing] == [("b:template", "none.yaml")]
+    assert not (folder / ".sbkube").exists()
+
+
+@pytest.mark.parametrize(
+    ("top", "request_", "total", "work"),
+    [
+        ("", Request(), None, 8),
+        ("", Request(max_parallel=3), 3, 3),
+        ("limits: {max_parallel: 5}\n", Request(), 5, 5),
+        ("limits: {max_parallel: 5}\n", Request(max_parallel=3), 3, 3),
+        ("limits: {pools: {work: 2}}\n", Request(), None, 2),
+    ],
+)
+async def test_flags_limit_more_than_files(
+    folder: Path, top: str, request_: Request, total: int | None, work: int
+) -> None:
+    limits = api._limits(load(folder, effect("a"), top=f"target: {{directory: out}}\n{top}"), request_)
+    assert (limits.total, limits.pools["work"], limits.pools["deploy"]) == (total, work, 64)

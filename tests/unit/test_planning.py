@@ -1,0 +1,255 @@
+"""From a project to steps, and from words to a selection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sbkube.config.loading import load_project
+from sbkube.config.project import Project
+from sbkube.engine.stores.base import Plan, PlannedStep
+from sbkube.errors import ConfigError
+from sbkube.helm.base import HelmCrashed, RenderError
+from sbkube.planning import Asked, StagePlan, missing_files, plan_stages, readings, selection
+
+APPS = """\
+  db: {type: exec, commands: ['true'], labels: {team: data}}
+  web: {type: helm, chart: ./web, values: [v.yaml], depends_on: [db], labels: {team: shop}, time_limit: 5s}
+  objects: {type: yaml, manifests: [o.yaml], depends_on: [{app: web, stage: template}]}
+  gate: {type: noop, depends_on: [objects, web]}
+  off: {type: exec, enabled: false, commands: ['true']}
+"""
+
+
+def project(folder: Path, apps: str = APPS) -> Project:
+    (folder / "config.yaml").write_text(f"namespace: shop\napps:\n{apps}")
+    (folder / "o.yaml").write_text("a: b\n")
+    return load_project(folder, environ={})
+
+
+def planned(
+    project: Project,
+    digests: Mapping[str, str] | None = None,
+    *,
+    target: str = "rendered",
+    secrets: Mapping[str, str] | None = None,
+    earlier: Plan | None = None,
+) -> dict[str, StagePlan]:
+    read = readings(project)
+    paths = {file.path for reading in read.values() for file in reading.files if file.path is not None}
+    stages = plan_stages(
+        project,
+        read,
+        {path: (digests or {}).get(path.name, "digest") for path in paths},
+        target={"kind": "directory", "path": target},
+        secret=lambda name: (secrets or {}).get(name),
+        earlier=earlier,
+    )
+    return {stage.id: stage for stage in stages}
+
+
+def test_each_type_has_its_stages_in_the_order_of_the_file(tmp_path: Path) -> None:
+    assert list(planned(project(tmp_path))) == [
+        "db:deploy",
+        *("web:prepare", "web:build", "web:template", "web:deploy"),
+        *("objects:template", "objects:deploy"),
+        "gate:done",
+        "off:deploy",
+    ]
+
+
+def test_stages_need_each_other_and_only_the_deploy_comes_after_other_apps(tmp_path: Path) -> None:
+    stages = planned(project(tmp_path))
+    assert stages["web:build"].needs == ("web:prepare",)
+    assert [stages[f"web:{s}"].after for s in ("prepare", "build", "template")] == [(), (), ()]
+    assert stages["web:deploy"].after == ("db:deploy",)
+    assert stages["objects:deploy"].after == ("web:template",)
+    assert stages["gate:done"].after == ("objects:deploy", "web:deploy")
+    assert stages["gate:done"].needs == ()
+
+
+def test_steps_draw_from_one_pool_each(tmp_path: Path) -> None:
+    stages = planned(project(tmp_path))
+    pools = {id: stage.pools for id, stage in stages.items()}
+    assert pools["web:prepare"] == pools["web:build"] == pools["db:deploy"] == ("work",)
+    assert pools["web:template"] == pools["objects:template"] == ("render",)
+    assert pools["web:deploy"] == ("deploy",)
+    assert pools["gate:done"] == ()
+
+
+def test_limits_and_retries_are_not_inputs(tmp_path: Path) -> None:
+    before = planned(project(tmp_path))
+    edited = APPS.replace("time_limit: 5s", "time_limit: 9s, retry: {retries: 7}, on_interrupt: ask")
+    after = planned(project(tmp_path, edited))
+    assert {id: stage.inputs for id, stage in before.items()} == {
+        id: stage.inputs for id, stage in after.items()
+    }
+    assert (before["web:deploy"].time_limit, after["web:deploy"].time_limit) == (5.0, 9.0)
+    assert after["web:deploy"].retry.retries == 7
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changed"),
+    [
+        ("labels: {team: shop}", "labels: {team: x}", ["web:template"]),
+        ("values: [v.yaml]", "values: [v.yaml, {a: 1}]", ["web:template"]),
+        ("chart: ./web", "chart: ./other", ["web:prepare"]),
+        ("chart: ./web,", "chart: ./web, removes: [x],", ["web:build"]),
+        ("chart: ./web,", "chart: ./web, release_name: x,", ["web:deploy", "web:template"]),
+        ("chart: ./web,", "chart: ./web, namespace: x,", ["web:deploy", "web:template"]),
+        ("commands: ['true'], labels", "commands: [['true']], labels", ["db:deploy"]),
+        ("commands: ['true'], labels", "env: {A: b}, commands: ['true'], labels", ["db:deploy"]),
+        ("labels: {team: data}", "labels: {team: other}", []),
+        ("depends_on: [objects, web]", "depends_on: [objects]", []),
+    ],
+)
+def test_an_edit_changes_the_inputs_of_the_stage_that_reads_it(
+    tmp_path: Path, old: str, new: str, changed: list[str]
+) -> None:
+    assert old in APPS
+    before = planned(project(tmp_path))
+    after = planned(project(tmp_path, APPS.replace(old, new, 1)))
+    assert sorted(id for id in before if before[id].inputs != after[id].inputs) == changed
+
+
+def test_a_file_and_a_target_are_inputs_of_what_reads_them(tmp_path: Path) -> None:
+    own = project(tmp_path)
+    before = planned(own)
+    after = planned(own, {"o.yaml": "another"})
+    assert [id for id in before if before[id].inputs != after[id].inputs] == ["objects:template"]
+    after = planned(own, target="elsewhere")
+    changed = [id for id in before if before[id].inputs != after[id].inputs]
+    assert changed == ["db:deploy", "web:deploy", "objects:deploy", "off:deploy"]
+
+
+def test_a_secret_is_an_input_by_its_digest(tmp_path: Path) -> None:
+    own = project(tmp_path, "  a: {type: exec, env: {T: {from_env: X}}, commands: ['true']}\n")
+    assert planned(own, secrets={"X": "digest"})["a:deploy"].inputs["environment variable X"] == "digest"
+    assert planned(own)["a:deploy"].inputs["environment variable X"] is None
+
+
+# Files that commands make
+
+
+def test_a_missing_file_comes_from_a_command_that_the_app_depends_on(tmp_path: Path) -> None:
+    stages = planned(project(tmp_path))
+    assert stages["web:template"].needs == ("web:build", "db:deploy")
+    assert stages["web:template"].late == {"values file v.yaml"}
+    assert "values file v.yaml" not in stages["web:template"].inputs
+    assert stages["objects:template"].late == frozenset()
+
+
+def test_a_file_that_came_from_a_command_still_does_when_it_is_there(tmp_path: Path) -> None:
+    first = planned(project(tmp_path))
+    earlier = Plan(
+        "hash",
+        {
+            id: PlannedStep(stage.needs, stage.after, "planned", dict.fromkeys(stage.inputs, "x"))
+            for id, stage in first.items()
+        },
+    )
+    (tmp_path / "v.yaml").write_text("a: b\n")
+    again = planned(project(tmp_path), earlier=earlier)
+    assert again["web:template"].inputs == first["web:template"].inputs
+    assert again["web:template"].needs == first["web:template"].needs
+    assert planned(project(tmp_path))["web:template"].late == frozenset()
+
+
+def test_missing_files_are_those_that_nothing_makes(tmp_path: Path) -> None:
+    own = project(tmp_path, APPS.replace("[o.yaml]", "[o.yaml, none.yaml]"))
+    stages = planned(own)
+    digests = {
+        file.path: "x" for s in stages.values() for file in s.files if file.path and file.name == "o.yaml"
+    }
+    found = [(stage.id, file.name) for stage, file in missing_files(stages.values(), digests)]
+    assert found == [("objects:template", "none.yaml")]
+
+
+# Retries
+
+
+def test_only_what_may_pass_is_repeated_unless_a_command_asks_for_it(tmp_path: Path) -> None:
+    stages = planned(project(tmp_path, APPS.replace("labels: {team: data}", "retry: {retries: 3}")))
+    crash, refusal = HelmCrashed("gone"), RenderError("no")
+    assert stages["web:template"].retry.wants(1, crash)
+    assert not stages["web:template"].retry.wants(1, refusal)
+    assert stages["db:deploy"].retry.wants(3, refusal)
+    assert not stages["off:deploy"].retry.wants(1, refusal)
+
+
+# Selections
+
+
+def chosen(project: Project, **asked: Any) -> tuple[list[str], list[str]]:
+    stages = list(planned(project).values())
+    made = selection(project, stages, Asked(**asked))
+    order = [stage.id for stage in stages]
+    return (
+        [id for id in order if made.steps is None or id in made.steps],
+        [id for id in order if id in made.left_pending],
+    )
+
+
+def test_without_a_selection_everything_is_meant(tmp_path: Path) -> None:
+    own = project(tmp_path)
+    made = selection(own, list(planned(own).values()), Asked(resume=True, rerun_interrupted=True))
+    assert made.steps is None
+    assert made.rerun_interrupted is True
+
+
+def test_a_stage_leaves_the_later_ones_of_the_chosen_apps_pending(tmp_path: Path) -> None:
+    own = project(tmp_path)
+    assert chosen(own, only="template", apps=("web",)) == (["web:template"], ["web:deploy"])
+    assert chosen(own, to_step="build") == (
+        ["web:prepare", "web:build"],
+        [
+            *("db:deploy", "web:template", "web:deploy", "objects:template", "objects:deploy"),
+            *("gate:done", "off:deploy"),
+        ],
+    )
+    assert chosen(own, from_step="deploy", labels=("team=shop",)) == (["web:deploy"], [])
+    assert chosen(own, from_step="build", to_step="template", apps=("web",))[0] == [
+        "web:build",
+        "web:template",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "told", "hint"),
+    [
+        ({"only": "templat"}, "'templat' is no stage", "did you mean 'template'?"),
+        ({"apps": ("wbe",)}, "there is no app 'wbe'", "did you mean 'web'?"),
+        ({"labels": ("team=shp",)}, "no app has the label 'team=shp'", "did you mean 'team=shop'?"),
+        (
+            {"continue_from": "wbe:deploy"},
+            "'wbe:deploy' is no stage, app or step",
+            "did you mean 'web:deploy'?",
+        ),
+        ({"apps": ("qqqq",)}, "there is no app 'qqqq'", "there are: db, web, objects, gate, off"),
+    ],
+)
+def test_a_word_that_names_nothing_is_told_with_the_nearest(
+    tmp_path: Path, asked: dict[str, Any], told: str, hint: str
+) -> None:
+    with pytest.raises(ConfigError) as raised:
+        chosen(project(tmp_path), **asked)
+    assert told in str(raised.value)
+    assert raised.value.hint == hint
+
+
+def test_a_bare_word_is_a_stage_first_and_with_a_colon_an_app(tmp_path: Path) -> None:
+    own = project(
+        tmp_path, "  deploy: {type: yaml, manifests: [o.yaml]}\n  a: {type: exec, commands: ['true']}\n"
+    )
+    stages = list(planned(own).values())
+
+    def again(word: str) -> list[str]:
+        return sorted(selection(own, stages, Asked(continue_from=word)).continue_from)
+
+    assert again("deploy") == ["a:deploy", "deploy:deploy"]
+    assert again("deploy:") == ["deploy:deploy", "deploy:template"]
+    assert again("template") == ["a:deploy", "deploy:deploy", "deploy:template"]
+    assert again("a:deploy") == again("a") == ["a:deploy"]
