@@ -11,6 +11,7 @@ import pytest
 
 from sbkube import api
 from sbkube.api import Asked, Request, Start
+from sbkube.config.project import Project
 from sbkube.engine import Event, NeedsNotMet, RunControl, RunLocked, StepsFailed, StepStatus
 from sbkube.errors import ConfigError, NotYet
 
@@ -29,7 +30,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         yield tmp_path
 
 
-def load(folder: Path, apps: str, top: str = "target: {directory: out}\n") -> api.Project:
+def load(folder: Path, apps: str, top: str = "target: {directory: out}\n") -> Project:
     (folder / "config.yaml").write_text(f"{top}apps:\n{apps}")
     return api.load(folder, environ=ENV)
 
