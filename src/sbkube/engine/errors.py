@@ -147,10 +147,10 @@ class StepsFailed(EngineError):
 
 
 class NoExecution(EngineError):
-    """The tracker was used before `start_execution`, or after its end."""
+    """The tracker was used before `start_execution`, after its end, or after its store went on to another."""
 
-    def __init__(self) -> None:
-        super().__init__("no execution is open", hint="await `start_execution` first")
+    def __init__(self, why: str = "no execution is open") -> None:
+        super().__init__(why, hint="await `start_execution` first; a store carries one execution at a time")
 
 
 class StoreError(EngineError):

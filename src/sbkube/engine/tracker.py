@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import anyio
 
-from .errors import EngineError, NoExecution, ResultNotJson, StateNotSaved, StepAlreadyCompleted
+from .errors import NoExecution, ResultNotJson, StateNotSaved, StepAlreadyCompleted
 from .events import Event, StepBlocked, StepFinished, StepRetrying, StepStarted
 from .fingerprints import Json, Planned, as_json, digest, full
 from .graph import StepGraph
@@ -37,6 +38,10 @@ from .stores.base import Opening, Plan, StateMoved, StateReader, Store
 
 ERROR_LIMIT = 2048
 """Characters of an error that are recorded."""
+
+
+_carried: WeakKeyDictionary[Store, ReferenceType[ExecutionTracker]] = WeakKeyDictionary()
+"""The tracker whose execution a store has open; what an older one still said would get into the wrong journal."""
 
 
 @dataclass(slots=True)
@@ -139,6 +144,7 @@ class ExecutionTracker:
             except StateMoved:
                 continue
             break
+        _carried[self.store] = ref(self)
         self._graph, self._decision, self._opened, self._has_ended = graph, decision, opened, False
         self._steps = dict(opened.steps)
         self._began.clear()
@@ -149,6 +155,7 @@ class ExecutionTracker:
     async def end_execution(self) -> ExecutionState:
         """Records that this process ended its work; raises what was not saved, then the listener's error."""
         state = self.state
+        self._refuse_if_superseded()
         self._has_ended = True
         try:
             await self.store.flush()
@@ -209,6 +216,11 @@ class ExecutionTracker:
         if self._opened is None:
             raise NoExecution
         return self._opened
+
+    def _refuse_if_superseded(self) -> None:
+        carried = _carried.get(self.store)
+        if carried is None or carried() is not self:
+            raise NoExecution("the store went on to another execution")
 
     # Questions
 
@@ -387,6 +399,7 @@ class ExecutionTracker:
         change: Mapping[str, Any],
         on_durable: Callable[[StepExecution], None] | None,
     ) -> StepExecution:
+        self._refuse_if_superseded()
         at = now()
         changed = apply_change(step, change, at, self._open().run)
         self._steps[step.name] = changed

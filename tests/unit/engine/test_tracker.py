@@ -291,6 +291,26 @@ async def test_a_tracker_may_carry_one_execution_after_the_other() -> None:
     assert [statuses(state) for state in await store.history()] == [{"b": "completed"}, {"a": "pending"}]
 
 
+async def test_a_tracker_whose_store_went_on_to_another_execution_writes_nothing_into_that(
+    tmp_path: Any,
+) -> None:
+    async with FileStore.open(tmp_path) as store:
+        one, two = ExecutionTracker(store), ExecutionTracker(store)
+        await one.start_execution(["a", "b"])
+        await two.start_execution(["a", "b"])
+        with pytest.raises(NoExecution, match="went on to another"):
+            async with one.track_step("a"):
+                raise AssertionError("it began")
+        with pytest.raises(NoExecution):
+            await one.end_execution()
+        async with two.track_step("a"):
+            pass
+
+    found = await FileStore.read(tmp_path).latest()
+    assert found is not None
+    assert (found.run, statuses(found)) == (2, {"a": "completed", "b": "pending"})
+
+
 async def test_unfinished_gives_the_steps_in_order_as_they_stand_when_it_is_asked() -> None:
     tracker = await started(MemoryStore(), "a", "b", "c")
     assert tracker.unfinished() == ["a", "b", "c"]
