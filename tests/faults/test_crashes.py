@@ -138,7 +138,7 @@ def show_what_is_not_durable(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def boastful(self: FileStore, step: Any, change: Any, at: str, on_durable: Any) -> None:
         assert self._threads is not None
-        self._threads.view.changed(step, self._threads.writer.journal.number, 0)
+        self._threads.view.changed({step.name: step}, self._threads.writer.journal.number, 0)
         self._threads.view._write()
         append(self, step, change, at, on_durable)
 

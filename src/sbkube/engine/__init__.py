@@ -12,6 +12,7 @@ from .errors import EngineError as EngineError
 from .errors import Fenced as Fenced
 from .errors import IllegalMove as IllegalMove
 from .errors import InputsChanged as InputsChanged
+from .errors import InputsNotJson as InputsNotJson
 from .errors import NeedsNotMet as NeedsNotMet
 from .errors import NoExecution as NoExecution
 from .errors import NothingToResume as NothingToResume
@@ -28,6 +29,7 @@ from .errors import TimeLimitExceeded as TimeLimitExceeded
 from .errors import Transient as Transient
 from .errors import UnknownPool as UnknownPool
 from .errors import UnknownStep as UnknownStep
+from .errors import UnusableStepId as UnusableStepId
 from .events import Event as Event
 from .events import RunDraining as RunDraining
 from .events import RunFinished as RunFinished

@@ -26,6 +26,14 @@ class DuplicateStep(EngineError):
         self.step = step
 
 
+class UnusableStepId(EngineError):
+    """An id that cannot be written down."""
+
+    def __init__(self, step: str, why: str) -> None:
+        super().__init__(f"{step!r} cannot be the id of a step: {why}")
+        self.step = step
+
+
 class UnknownStep(EngineError):
     """A step, or the caller, names a step that is not in the graph."""
 

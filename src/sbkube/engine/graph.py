@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from types import MappingProxyType
 
-from .errors import CyclicGraph, DuplicateStep, UnknownStep
+from .errors import CyclicGraph, DuplicateStep, UnknownStep, UnusableStepId
 from .fingerprints import Json, Planned, digest, planned_of
 from .step import Step
 
@@ -23,6 +23,7 @@ class StepGraph:
         for step in steps:
             if step.id in by_id:
                 raise DuplicateStep(step.id)
+            _refuse_unusable(step.id)
             by_id[step.id] = step
         _refuse_unknown(by_id)
         order = _ordered(by_id)
@@ -77,7 +78,11 @@ class StepGraph:
         return found
 
     def planned(self, config: Json = None) -> dict[str, Planned]:
-        return {step.id: planned_of(step.id, step.inputs, config) for step in self}
+        nothing = planned_of("", None, config)
+        return {
+            step.id: nothing if step.inputs is None else planned_of(step.id, step.inputs, config)
+            for step in self
+        }
 
     def plan_hash(self, fingerprints: Mapping[str, Planned]) -> str:
         """Covers ids, what each waits for, and planned fingerprints; nothing else."""
@@ -87,6 +92,13 @@ class StepGraph:
                 for id in sorted(self._steps)
             ]
         )
+
+
+def _refuse_unusable(id: str) -> None:
+    try:
+        id.encode()
+    except UnicodeEncodeError as error:
+        raise UnusableStepId(id, str(error)) from None
 
 
 def _refuse_unknown(by_id: Mapping[str, Step]) -> None:

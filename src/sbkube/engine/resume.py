@@ -234,13 +234,16 @@ class _Deciding:
         }
 
     def _skipped(self, id: str) -> StepExecution:
-        old = self.old.get(id)
-        base = StepExecution(id) if old is None else replace(_pending(old), fresh=False)
-        return replace(base, status=StepStatus.SKIPPED, planned=self.planned[id], reason="disabled")
+        old = self.old.get(id) or StepExecution(id)
+        base = _pending(old, fresh=False, reason="disabled")
+        return replace(base, status=StepStatus.SKIPPED, planned=self.planned[id])
 
     def _step(self, id: str, new_run: bool) -> StepExecution:
-        old = self.old.get(id) or StepExecution(id)
-        step = replace(old, planned=self.planned[id])
+        planned, step = self.planned[id], self.old.get(id)
+        if step is None:
+            step = StepExecution(id, planned=planned)
+        elif step.planned != planned:
+            step = replace(step, planned=planned)
         if id in self.asked:
             return self._asked_step(id, step, new_run)
         if not self.resumes:
@@ -248,16 +251,11 @@ class _Deciding:
         return self._left_by_resume(id, step, new_run)
 
     def _asked_step(self, id: str, step: StepExecution, new_run: bool) -> StepExecution:
-        if not self.resumes or id in self.again:
-            why = "new run" if not self.resumes else "asked for"
-            self.to_run[id] = why
-            base = step if self.resumes else replace(step, attempt=0)
-            if self.resumes and step.status in _KEPT_AS_THEY_ARE:
-                return replace(base, fresh=True, key=None, reason=why)
-            return replace(_pending(base), fresh=True, key=None, reason=why)
-        if step.status is StepStatus.INTERRUPTED and self._must_ask(id):
+        if self.resumes and step.status is StepStatus.INTERRUPTED and self._must_ask(id):
             self.undecided.append(id)
             return step
+        if not self.resumes or id in self.again:
+            return self._afresh(id, step)
         runs_before = [need for need in self.graph.needs[id] if need in self.to_run]
         if self._is_kept(id) and not runs_before:
             return _taken_over(step) if new_run else step
@@ -265,7 +263,15 @@ class _Deciding:
             self.conditional.add(id)
         is_left_as_it_is = step.status in _KEPT_AS_THEY_ARE
         why = self.to_run[id] = _why_again(step) if is_left_as_it_is else self._why(id, runs_before)
-        return replace(step if is_left_as_it_is else _pending(step), reason=why)
+        return replace(step, reason=why) if is_left_as_it_is else _pending(step, reason=why)
+
+    def _afresh(self, id: str, step: StepExecution) -> StepExecution:
+        """By a command that takes nothing over."""
+        why = self.to_run[id] = "asked for" if self.resumes else "new run"
+        if self.resumes and step.status in _KEPT_AS_THEY_ARE:
+            return replace(step, fresh=True, key=None, reason=why)
+        attempt = step.attempt if self.resumes else 0
+        return _pending(step, fresh=True, keeps_key=False, attempt=attempt, reason=why)
 
     def _may_still_hold(self, id: str, runs_before: list[str]) -> bool:
         if id in self.holds:
@@ -275,7 +281,9 @@ class _Deciding:
     def _must_ask(self, id: str) -> bool:
         wanted = self.selection.rerun_interrupted
         told = wanted if isinstance(wanted, bool) else id in wanted
-        return self.graph[id].on_interrupt == "ask" and not told
+        # Who names the step itself has decided; what is only behind it is still in doubt.
+        named = id in self.selection.continue_from
+        return self.graph[id].on_interrupt == "ask" and not told and not named
 
     def _why(self, id: str, runs_before: list[str]) -> str:
         if id in self.stale:
@@ -292,11 +300,10 @@ class _Deciding:
 
     def _left_by_new_run(self, id: str, step: StepExecution) -> StepExecution:
         """Not asked for by a new run: taken over where it still holds, else left as it is."""
-        step = replace(step, attempt=0)
         if id in self.selection.left_pending:
             self.left[id] = "a later stage than those selected"
-            return replace(_pending(step), fresh=True)
-        return self._left(id, step, take_over=True)
+            return _pending(step, fresh=True, attempt=0)
+        return self._left(id, replace(step, attempt=0) if step.attempt else step, take_over=True)
 
     def _left_by_resume(self, id: str, step: StepExecution, new_run: bool) -> StepExecution:
         return self._left(id, step, take_over=new_run)
@@ -340,17 +347,25 @@ class _Deciding:
             raise NeedsNotMet(missing)
 
 
-def _pending(step: StepExecution) -> StepExecution:
+def _pending(
+    step: StepExecution,
+    *,
+    fresh: bool | None = None,
+    keeps_key: bool = True,
+    attempt: int | None = None,
+    reason: str | None = None,
+) -> StepExecution:
     """Left to run; its last completion, output and attempts go along."""
     return StepExecution(
         step.name,
-        attempt=step.attempt,
+        attempt=step.attempt if attempt is None else attempt,
         output=step.output if step.completion is not None else None,
+        reason=reason,
         planned=step.planned,
         full=step.full,
-        fresh=step.fresh,
+        fresh=step.fresh if fresh is None else fresh,
         completion=step.completion,
-        key=step.key if step.status is StepStatus.PENDING else None,
+        key=step.key if keeps_key and step.status is StepStatus.PENDING else None,
     )
 
 

@@ -18,16 +18,17 @@ from typing import Any, Literal
 
 import anyio
 
+from .endings import ending_of
 from .errors import Fenced, InputsChanged, ResultNotJson, StoreError, TimeLimitExceeded
 from .events import Event, RunDraining, RunFinished, RunStarted, RunStopping, StepLogged
 from .fingerprints import Json, as_json, digest
 from .graph import StepGraph
 from .resume import EVERYTHING, Decision, Resume, Selection
-from .scheduler import FailurePolicy, Limits, Scheduler
+from .scheduler import FailurePolicy, Limits, Scheduler, refuse_unknown_pools
 from .state import ExecutionState, StepExecution, StepStatus
 from .step import Body, Step, StepContext
 from .stores.base import Store
-from .tracker import ExecutionTracker, ending_of
+from .tracker import ExecutionTracker
 
 Why = Literal["asked", "deadline", "state"]
 
@@ -103,7 +104,7 @@ async def run_graph(
     the host cancels its scope, the cancellation passes through after the ends are recorded.
     """
     limits = limits or Limits()
-    Scheduler(graph, graph.steps, limits=limits)
+    refuse_unknown_pools(graph, limits)
     tracker = ExecutionTracker(store, on_event=on_event)
     opened = await tracker.start_execution(
         graph,
@@ -260,6 +261,7 @@ class _Run:
             if self.tracker.step(step.id).status is StepStatus.IN_PROGRESS:
                 self.tracker.fail(step.id, StepStatus.CANCELLED, None)
             raise
+        self.tracker.started(begun)
         context = self._context(step, begun)
         try:
             if refused is not None:
@@ -290,7 +292,7 @@ class _Run:
         return done.full == self.tracker.full_fingerprint(known.name, late)
 
     def _context(self, step: Step, begun: StepExecution) -> StepContext:
-        results = {need: copy.deepcopy(self.tracker.step(need).output) for need in self.graph.needs[step.id]}
+        results = {need: _own_copy(self.tracker.step(need).output) for need in self.graph.needs[step.id]}
         say = partial(self._say, step.id, begun.attempt)
         return StepContext(step.id, begun.attempt, self.tracker.run, begun.key or "", results, say)
 
@@ -367,6 +369,11 @@ async def _late_inputs(step: Step) -> tuple[str | None, BaseException | None]:
             return None, error
         raise
     return (None if value is None else digest(value)), None
+
+
+def _own_copy(result: Json) -> Json:
+    """What a body does to it must not reach what is recorded."""
+    return copy.deepcopy(result) if isinstance(result, list | dict) else result
 
 
 def _is_no_failure(error: BaseException) -> bool:

@@ -53,6 +53,15 @@ def own_weight(step: Step) -> float:
     return step.weight
 
 
+Pools = tuple[str, ...]
+Ready = tuple[float, int, str]
+"""Its place in the order, and the step."""
+
+
+def pools_of(step: Step) -> Pools:
+    return tuple(dict.fromkeys(step.pools)) if step.pools else ()
+
+
 class Scheduler:
     """Hands out the steps of one process, longest remaining path first, then as declared.
 
@@ -69,11 +78,10 @@ class Scheduler:
         weight: Callable[[Step], float] = own_weight,
     ) -> None:
         """`held_back` are asked for and will not run, so what waits for them is blocked."""
+        refuse_unknown_pools(graph, limits)
         self._graph = graph
         self._waiting = {id: None for id in graph.steps if id in to_run}
         self._held_back = frozenset(held_back)
-        for id in self._waiting:
-            _refuse_unknown_pools(graph[id], limits)
         self._free_total = limits.total
         self._free = dict(limits.pools)
         self._unmet = {
@@ -82,7 +90,7 @@ class Scheduler:
         }
         path = longest_remaining_path(graph, self._waiting, weight)
         self._rank = {id: (-path[id], n) for n, id in enumerate(self._waiting)}
-        self._ready: dict[tuple[str, ...], list[tuple[float, int, str]]] = {}
+        self._ready: dict[Pools, list[Ready]] = {}
         self._left = len(self._waiting)
         self._stopped = False
 
@@ -103,7 +111,7 @@ class Scheduler:
         """Takes the step that should start now, and its slots; None if none may."""
         if self._stopped or self._free_total == 0:
             return None
-        best: tuple[str, ...] | None = None
+        best: Pools | None = None
         for pools, ready in self._ready.items():
             if (
                 ready
@@ -124,7 +132,7 @@ class Scheduler:
         """Gives the slots of a step back."""
         if self._free_total is not None:
             self._free_total += 1
-        for pool in dict.fromkeys(step.pools):
+        for pool in pools_of(step):
             self._free[pool] += 1
 
     def completed(self, id: str) -> int:
@@ -154,7 +162,7 @@ class Scheduler:
 
     def _make_ready(self, id: str) -> None:
         self._waiting.pop(id, None)
-        pools = tuple(dict.fromkeys(self._graph[id].pools))
+        pools = pools_of(self._graph[id])
         heapq.heappush(self._ready.setdefault(pools, []), (*self._rank[id], id))
 
     def _block_behind(self, cause: str) -> list[tuple[str, str]]:
@@ -170,7 +178,8 @@ class Scheduler:
         return blocked
 
 
-def _refuse_unknown_pools(step: Step, limits: Limits) -> None:
-    for pool in step.pools:
-        if pool not in limits.pools:
-            raise UnknownPool(step.id, pool, limits.pools)
+def refuse_unknown_pools(graph: StepGraph, limits: Limits) -> None:
+    for step in graph:
+        for pool in step.pools:
+            if pool not in limits.pools:
+                raise UnknownPool(step.id, pool, limits.pools)

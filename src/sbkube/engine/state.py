@@ -253,7 +253,8 @@ def _complete(step: StepExecution, change: Mapping[str, Any], at: str, run: int)
         full=full,
         late=step.late,
         reason=step.reason,
-        completion=Completion(run, step.planned, full, change["digest"], step.late),
+        # Without a digest nothing was returned, which counts as a new output each time, as the key is.
+        completion=Completion(run, step.planned, full, change.get("digest", step.key), step.late),
     )
 
 

@@ -10,10 +10,12 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
+from .state import ExecutionState
 from .stores.files.disk import Disk
 
 Contents = Mapping[Path, bytes | None]
@@ -331,3 +333,16 @@ def _least(data: bytes | None, durable: int) -> bytes | None:
 
 def _error(number: int, path: Path | None) -> OSError:
     return OSError(number, os.strerror(number), None if path is None else str(path))
+
+
+def as_shown(state: ExecutionState) -> ExecutionState:
+    """A state as its views show it: without fingerprints, keys and last completions, which are the journal's."""
+    hidden: dict[str, Any] = {
+        "planned": "",
+        "full": None,
+        "late": None,
+        "key": None,
+        "fresh": False,
+        "completion": None,
+    }
+    return replace(state, steps={id: replace(step, **hidden) for id, step in state.steps.items()})

@@ -18,12 +18,12 @@ from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import anyio
 
+from .endings import describe, ending_of, finished, metadata_or_why
 from .errors import NoExecution, ResultNotJson, StateNotSaved, StepAlreadyCompleted
-from .events import Event, StepBlocked, StepFinished, StepRetrying, StepStarted
+from .events import Event, StepBlocked, StepRetrying, StepStarted
 from .fingerprints import Json, Planned, as_json, digest, full
 from .graph import StepGraph
 from .resume import EVERYTHING, Decision, Resume, Selection, decide, goes_on
-from .retry import leaves
 from .state import (
     ExecutionState,
     RunStatus,
@@ -294,22 +294,20 @@ class ExecutionTracker:
         if late is not None:
             change["late"] = late
         durable = anyio.Event()
-
-        def started(_: StepExecution) -> None:
-            self._tell(StepStarted(name, attempt))
-            durable.set()
-
         self._waiting.add(durable)
         try:
-            step = self._change(step, change, started)
-            self._began[name] = time.monotonic()
+            step = self._change(step, change, lambda _: durable.set())
             await durable.wait()
         finally:
             self._waiting.discard(durable)
         if self.store.failure is not None:
             raise self.store.failure
-        self._began[name] = time.monotonic()
         return step
+
+    def started(self, step: StepExecution) -> None:
+        """To be called after `begin`, when the body starts: from here its duration counts."""
+        self._began[step.name] = time.monotonic()
+        self._tell(StepStarted(step.name, step.attempt))
 
     def complete(
         self,
@@ -323,7 +321,8 @@ class ExecutionTracker:
 
         A result counts as a new output each time it is None; that of a gate is what went into it.
         """
-        recorded, noted = as_json(result), as_json(dict(metadata or {}), "metadata")
+        recorded = as_json(result)
+        noted = as_json(dict(metadata), "metadata") if metadata else None
         step = self.step(name)
         change: dict[str, Any] = {"to": "completed", "seconds": self._seconds(name)}
         if recorded is not None:
@@ -331,8 +330,6 @@ class ExecutionTracker:
             change["digest"] = digest(recorded)
         elif is_gate:
             change["digest"] = step.full
-        else:
-            change["digest"] = f"{self._open().run_id}/{name}/{step.attempt}"
         if noted:
             change["metadata"] = noted
         self._finish(step, change)
@@ -341,7 +338,7 @@ class ExecutionTracker:
         """Queues COMPLETED for a step whose last completion still holds, without running it."""
         step = self.step(name)
         assert step.completion is not None
-        self._change(step, {"to": "completed"}, lambda changed: self._tell(_finished(changed)))
+        self._change(step, {"to": "completed"}, lambda changed: self._tell(finished(changed)))
 
     def fail(
         self,
@@ -374,7 +371,7 @@ class ExecutionTracker:
 
     def _finish(self, step: StepExecution, change: dict[str, Any]) -> None:
         self._unsaved[step.name] = None
-        self._change(step, change, lambda changed: self._saved(changed.name, _finished(changed)))
+        self._change(step, change, lambda changed: self._saved(changed.name, finished(changed)))
 
     def _saved(self, name: str, event: Event) -> None:
         self._unsaved.pop(name, None)
@@ -387,7 +384,7 @@ class ExecutionTracker:
         if error is not None:
             ending["error"], ending["error_type"] = describe(error)
         if metadata:
-            ending["metadata"] = _metadata_or_why(metadata)
+            ending["metadata"] = metadata_or_why(metadata)
         return ending
 
     def _seconds(self, name: str) -> float:
@@ -433,6 +430,7 @@ class ExecutionTracker:
         recorded (the step is then FAILED), `StateNotSaved` if the end could not be saved.
         """
         begun = await self._begin_or_cancel(name, rerun)
+        self.started(begun)
         tracked = TrackedStep(name, begun.attempt, begun.key or "")
         try:
             yield tracked
@@ -491,51 +489,6 @@ def _opening(
         resumed_from=goes_on_with.resumed_from if goes_on_with else decision.resumed_from,
         metadata=as_json(dict(metadata or {}), "metadata of the run"),
         command=command,
-    )
-
-
-def describe(error: BaseException) -> tuple[str, str]:
-    """An error as it is recorded: its message, at most `ERROR_LIMIT` characters, and its class."""
-    first = next(leaves(error))
-    others = sum(1 for _ in leaves(error)) - 1
-    text = str(first) or type(first).__name__
-    hint = getattr(first, "hint", None)  # the host's errors may carry one as ours do
-    text += f" ({hint})" if hint and isinstance(hint, str) else ""
-    text += f" (and {others} more)" if others else ""
-    if len(text) > ERROR_LIMIT:
-        text = text[: ERROR_LIMIT - 1] + "…"
-    # A lone surrogate, as in a broken file name, is not UTF-8 and so no JSON.
-    return text.encode("utf-8", "backslashreplace").decode(), type(first).__name__
-
-
-def _metadata_or_why(metadata: Mapping[str, Any]) -> Json:
-    """Of a step that failed anyway: metadata that is no JSON must not hide the failure."""
-    try:
-        return as_json(dict(metadata), "metadata")
-    except ResultNotJson as error:
-        return {"metadata": str(error)}
-
-
-def ending_of(error: BaseException) -> tuple[StepStatus, BaseException | None]:
-    """How a step ended whose body raised this. A cancelled body that also failed has failed."""
-    stopped = (anyio.get_cancelled_exc_class(), KeyboardInterrupt, SystemExit)
-    failures = [leaf for leaf in leaves(error) if not isinstance(leaf, stopped)]
-    if not failures:
-        return StepStatus.CANCELLED, None
-    return StepStatus.FAILED, failures[0] if len(failures) == 1 else BaseExceptionGroup("failures", failures)
-
-
-def _finished(step: StepExecution) -> StepFinished:
-    return StepFinished(
-        step.name,
-        step.status,
-        attempt=step.attempt,
-        seconds=step.duration,
-        error=step.error,
-        error_type=step.error_type,
-        reused_from=step.metadata.get("reused_from") if step.metadata else None,
-        output=step.output,
-        metadata=step.metadata,
     )
 
 

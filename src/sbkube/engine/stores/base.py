@@ -94,6 +94,11 @@ class Store(StateReader, Protocol):
         """Durable when it returns; raises `StateMoved` if what `recover` gave is no longer the newest."""
         ...
 
+    @property
+    def opened(self) -> ExecutionState | None:
+        """What `open_execution` returned last."""
+        ...
+
     def append(
         self, step: StepExecution, change: Mapping[str, Any], at: str, on_durable: Callable[[], None] | None
     ) -> None:

@@ -37,6 +37,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._executions: list[_Execution] = []
         self._current: _Execution | None = None
+        self._opened: ExecutionState | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -88,10 +89,14 @@ class MemoryStore:
             plan_hash=opening.plan.hash,
             resumed_from=opening.resumed_from,
         )
-        self._current = _Execution(state, dict(opening.steps), opening.plan)
+        self._current, self._opened = _Execution(state, dict(opening.steps), opening.plan), state
         self._executions.append(self._current)
         await checkpoint()
         return state
+
+    @property
+    def opened(self) -> ExecutionState | None:
+        return self._opened
 
     def append(
         self, step: StepExecution, change: Mapping[str, Any], at: str, on_durable: Callable[[], None] | None

@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -62,6 +62,14 @@ class _Threads:
         return self.view.stop(ending, self.limit if ending else min(self.limit, _GIVEN_UP_WITHIN))
 
 
+@dataclass(slots=True)
+class _Shown:
+    """What became durable with the batch at hand, for the view."""
+
+    steps: dict[str, StepExecution] = field(default_factory=dict)
+    seq: int = 0
+
+
 class FileStore(FileReader):
     """One process's store: opened with the run lock, carries one execution at a time."""
 
@@ -76,6 +84,8 @@ class FileStore(FileReader):
         self._claimed: OpenJournal | None = None
         self._execution: Execution | None = None
         self._threads: _Threads | None = None
+        self._opened: ExecutionState | None = None
+        self._shown = _Shown()
 
     @classmethod
     @asynccontextmanager
@@ -165,7 +175,7 @@ class FileStore(FileReader):
         await self.close_execution()
         execution, journal = await self._in_time(lambda: self._write_opening(opening))
         state: ExecutionState = execution.state(journal.number, RunStatus.IN_PROGRESS)
-        self._execution = execution
+        self._execution, self._opened, self._shown = execution, state, _Shown()
         self._threads = self._new_threads(execution, journal, state)
         self._threads.start()
         return state
@@ -224,6 +234,7 @@ class FileStore(FileReader):
         start_over = partial(self._start_over, execution)
         writer = JournalWriter(self._disk, self._journals, journal, post, start_over)
         view = ViewWriter(self._disk, self.latest_view, View(state, self._holder.to_record()))
+        writer.on_told = partial(self._show, writer, view)
         limit = self._commit_deadline
         hung = StateNotSaved(f"the disk of {self.path} did not answer for {limit:g} s")
         watch = Watch(lambda: writer.busy_since, limit, lambda: post(lambda: writer.fail(hung)))
@@ -231,26 +242,38 @@ class FileStore(FileReader):
 
     # Writing
 
+    @property
+    def opened(self) -> ExecutionState | None:
+        return self._opened
+
     def append(
         self, step: StepExecution, change: Mapping[str, Any], at: str, on_durable: Callable[[], None] | None
     ) -> None:
         execution, threads = self._execution, self._threads
         assert execution is not None, "no execution is open"
         assert threads is not None
-        writer, view = threads.writer, threads.view
+        writer = threads.writer
         if writer.failure is not None:
             return
         execution.steps[step.name] = step
         execution.seq += 1
-        seq, generation = execution.seq, execution.generation
+        seq, generation, shown = execution.seq, execution.generation, self._shown
 
         def durable() -> None:
+            shown.steps[step.name] = step
             # A journal opened further on has all that was queued before it in its head.
-            view.changed(step, writer.journal.number, seq if generation == execution.generation else 0)
+            shown.seq = seq if generation == execution.generation else 0
             if on_durable is not None:
                 on_durable()
 
         writer.put(Entry("step", at, {"s": step.name, **change}, durable))
+
+    def _show(self, writer: JournalWriter, view: ViewWriter) -> None:
+        """After each batch, so that the view costs one turn a batch and not one a step."""
+        shown = self._shown
+        if shown.steps:
+            view.changed(shown.steps, writer.journal.number, shown.seq)
+            shown.steps.clear()
 
     def _start_over(self, execution: Execution) -> Head:
         execution.seq = 0

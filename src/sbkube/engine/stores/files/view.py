@@ -29,20 +29,41 @@ _AT_MOST_EVERY = 0.1
 _SHARE = 20
 
 
+def shown(step: StepExecution) -> bytes:
+    """A step for people and their tools; fingerprints and the last completion are the journal's."""
+    fields = {
+        "name": step.name,
+        "status": step.status.value,
+        "started_at": step.started_at,
+        "completed_at": step.completed_at,
+        "duration": step.duration,
+        "error": step.error,
+        "output": step.output,
+        "metadata": step.metadata,
+        "attempt": step.attempt,
+        "reason": step.reason,
+    }
+    if step.error_type is not None:
+        fields["error_type"] = step.error_type
+    if step.blocked_by is not None:
+        fields["blocked_by"] = step.blocked_by
+    return to_json(fields)
+
+
 class View:
     """The rendered state of one run; used by its writer's thread alone."""
 
     def __init__(self, state: ExecutionState, holder: Mapping[str, Any]) -> None:
         self._state = state
         self._holder = holder
-        self._steps = {id: to_json(step) for id, step in state.steps.items()}
+        self._steps = {id: shown(step) for id, step in state.steps.items()}
         self._status = {id: step.status for id, step in state.steps.items()}
         self.journal = state.journal
         self.seq = state.seq
 
     def update(self, changed: Iterable[StepExecution]) -> None:
         for step in changed:
-            self._steps[step.name] = to_json(step)
+            self._steps[step.name] = shown(step)
             self._status[step.name] = step.status
 
     def render(self, status: RunStatus, completed_at: str | None) -> bytes:
@@ -142,11 +163,11 @@ class ViewWriter:
         self._wake.set()
         self._thread.start()
 
-    def changed(self, step: StepExecution, journal: int, seq: int) -> None:
+    def changed(self, steps: Mapping[str, StepExecution], journal: int, seq: int) -> None:
         """Called with what is durable, in order."""
         with self._lock:
             pending = self._pending
-            pending.changed[step.name] = step
+            pending.changed.update(steps)
             pending.journal, pending.seq = journal, seq
         if not self._wake.is_set():
             self._wake.set()

@@ -11,8 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from queue import SimpleQueue
+from typing import NamedTuple
 
 from ...errors import EngineError, Fenced, StateNotSaved
 from ...fingerprints import Json
@@ -24,8 +24,9 @@ from .threads import Callback, Post
 _LOOP_ANSWERS_WITHIN = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
+    """What is queued: a record, and whom to tell when it is durable."""
+
     kind: str
     """Empty: nothing to write, only to be told when all before it is durable."""
     at: str
@@ -58,6 +59,8 @@ class JournalWriter:
         self._start_over = start_over
         self._queue: SimpleQueue[Entry | None] = SimpleQueue()
         self._on_failure: list[Callback] = []
+        self.on_told: Callback | None = None
+        """Called after each batch of `on_durable`."""
         self.failure: EngineError | None = None
         self.busy_since: float | None = None
         self._fresh_start_left = True
@@ -145,6 +148,8 @@ class JournalWriter:
         if self.failure is None:
             for tell in told:
                 tell()
+            if self.on_told is not None:
+                self.on_told()
 
     def _recover_from(self, error: Exception, batch: list[Entry]) -> None:
         if isinstance(error, OSError) and self._fresh_start_left and self.failure is None:
