@@ -41,6 +41,7 @@ from .events import StepLogged as StepLogged
 from .events import StepRetrying as StepRetrying
 from .events import StepStarted as StepStarted
 from .graph import StepGraph as StepGraph
+from .opening import consider as consider
 from .resume import Decision as Decision
 from .resume import Selection as Selection
 from .retry import Retry as Retry
@@ -59,5 +60,4 @@ from .stores.files import FileStore as FileStore
 from .stores.memory import MemoryStore as MemoryStore
 from .tracker import ExecutionTracker as ExecutionTracker
 from .tracker import TrackedStep as TrackedStep
-from .tracker import consider as consider
 from .tracker import load_execution_history as load_execution_history

@@ -62,13 +62,6 @@ class UnknownPool(EngineError):
         self.pool = pool
 
 
-class NoSuchRun(EngineError):
-    """A run was asked for that is not recorded."""
-
-    def __init__(self, what: str, hint: str | None = None) -> None:
-        super().__init__(f"{what}: no such run is recorded", hint=hint)
-
-
 class NothingToResume(EngineError):
     """The command goes on with an earlier run, and there is none."""
 

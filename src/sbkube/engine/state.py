@@ -216,7 +216,7 @@ def apply_change(step: StepExecution, change: Mapping[str, Any], at: str, run: i
 
     `change` has `to` and what belongs to that status; raises `IllegalMove`.
     """
-    after = StepStatus(change["to"])
+    after = _BY_VALUE.get(change["to"]) or StepStatus(change["to"])
     check_move(step.name, step.status, after)
     return _APPLY[after](step, change, at, run)
 
@@ -297,6 +297,9 @@ _APPLY = {
     StepStatus.PENDING: _back_to_pending,
     StepStatus.BLOCKED: _block,
 }
+
+
+_BY_VALUE = {status.value: status for status in StepStatus}
 
 
 def settled(step: StepExecution) -> StepExecution:

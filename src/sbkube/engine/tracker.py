@@ -7,23 +7,22 @@ waits until IN_PROGRESS is durable, `finish` queues the end and returns at once.
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
-from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import anyio
 
 from .endings import describe, ending_of, finished, metadata_or_why
 from .errors import NoExecution, ResultNotJson, StateNotSaved, StepAlreadyCompleted
 from .events import Event, StepBlocked, StepRetrying, StepStarted
-from .fingerprints import Json, Planned, as_json, digest, full
+from .fingerprints import Json, as_json, digest, full
 from .graph import StepGraph
-from .resume import EVERYTHING, Decision, Resume, Selection, decide, goes_on
+from .opening import consider, opening_of
+from .resume import EVERYTHING, Decision, Resume, Selection, goes_on
 from .state import (
     ExecutionState,
     RunStatus,
@@ -34,14 +33,10 @@ from .state import (
     now,
 )
 from .step import Step
-from .stores.base import Opening, Plan, StateMoved, StateReader, Store
+from .stores.base import StateMoved, Store
 
 ERROR_LIMIT = 2048
 """Characters of an error that are recorded."""
-
-
-_carried: WeakKeyDictionary[Store, ReferenceType[ExecutionTracker]] = WeakKeyDictionary()
-"""The tracker whose execution a store has open; what an older one still said would get into the wrong journal."""
 
 
 @dataclass(slots=True)
@@ -56,40 +51,6 @@ class TrackedStep:
     """JSON, recorded when the step completes."""
     metadata: dict[str, Any] = field(default_factory=dict)
     """JSON, recorded with the end, whatever the end."""
-
-
-async def consider(
-    reader: StateReader,
-    previous: ExecutionState | None,
-    graph: StepGraph,
-    *,
-    config: Json = None,
-    resume: Resume = "no",
-    select: Selection = EVERYTHING,
-) -> tuple[Decision, Plan]:
-    """What a run would do; the same code path decides for a preview and for the run itself."""
-    fingerprints = graph.planned(config)
-    plan = Plan.of(graph, fingerprints, graph.plan_hash(fingerprints))
-    lost = await _lost_outputs(graph, previous, fingerprints)
-    decision = decide(
-        graph, previous, fingerprints, plan_hash=plan.hash, resume=resume, selection=select, lost=lost
-    )
-    return decision, plan
-
-
-async def _lost_outputs(
-    graph: StepGraph, previous: ExecutionState | None, fingerprints: Mapping[str, Planned]
-) -> set[str]:
-    lost = set()
-    for step in graph:
-        known = None if previous is None else previous.steps.get(step.id)
-        if step.output_holds is None or known is None or known.completion is None:
-            continue
-        # Who has other inputs now must run anyway, so its output is not looked at.
-        same = known.completion.planned == fingerprints[step.id].fingerprint
-        if same and not await step.output_holds(known.output):
-            lost.add(step.id)
-    return lost
 
 
 class ExecutionTracker:
@@ -138,13 +99,12 @@ class ExecutionTracker:
             decision, plan = await consider(
                 self.store, previous, graph, config=config, resume=resume, select=select
             )
-            opening = _opening(decision, plan, previous, config, profile, namespace, metadata, command)
+            opening = opening_of(decision, plan, previous, config, profile, namespace, metadata, command)
             try:
                 opened = await self.store.open_execution(opening)
             except StateMoved:
                 continue
             break
-        _carried[self.store] = ref(self)
         self._graph, self._decision, self._opened, self._has_ended = graph, decision, opened, False
         self._steps = dict(opened.steps)
         self._began.clear()
@@ -217,10 +177,12 @@ class ExecutionTracker:
             raise NoExecution
         return self._opened
 
-    def _refuse_if_superseded(self) -> None:
-        carried = _carried.get(self.store)
-        if carried is None or carried() is not self:
+    def _refuse_if_superseded(self) -> ExecutionState:
+        """What it still said would end up in a journal that is not its own."""
+        opened = self._open()
+        if self.store.opened is not opened:
             raise NoExecution("the store went on to another execution")
+        return opened
 
     # Questions
 
@@ -396,9 +358,8 @@ class ExecutionTracker:
         change: Mapping[str, Any],
         on_durable: Callable[[StepExecution], None] | None,
     ) -> StepExecution:
-        self._refuse_if_superseded()
-        at = now()
-        changed = apply_change(step, change, at, self._open().run)
+        opened, at = self._refuse_if_superseded(), now()
+        changed = apply_change(step, change, at, opened.run)
         self._steps[step.name] = changed
         self.store.append(changed, change, at, on_durable and partial(on_durable, changed))
         return changed
@@ -464,32 +425,6 @@ class ExecutionTracker:
                 await self.store.flush()
             except StateNotSaved as error:
                 raise StateNotSaved(error.why, sorted(self._unsaved)) from error
-
-
-def _opening(
-    decision: Decision,
-    plan: Plan,
-    previous: ExecutionState | None,
-    config: Json,
-    profile: str | None,
-    namespace: str | None,
-    metadata: Mapping[str, Any] | None,
-    command: Json,
-) -> Opening:
-    goes_on_with = None if decision.new_run else previous
-    return Opening(
-        run_id=goes_on_with.run_id if goes_on_with else str(uuid.uuid4()),
-        profile=profile,
-        namespace=namespace,
-        started_at=goes_on_with.started_at if goes_on_with else now(),
-        config_hash=digest(config),
-        plan=plan,
-        steps=decision.steps,
-        run=goes_on_with.run if goes_on_with else None,
-        resumed_from=goes_on_with.resumed_from if goes_on_with else decision.resumed_from,
-        metadata=as_json(dict(metadata or {}), "metadata of the run"),
-        command=command,
-    )
 
 
 async def load_execution_history(path: str | Path, limit: int | None = 10) -> list[ExecutionState]:
