@@ -96,16 +96,10 @@ class Preview:
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class Start(Preview):
     """What is known when it is decided what runs, and before anything does."""
 
-    planned: Planned
-    decision: Decision
     opened: ExecutionState
-    previous: ExecutionState | None
-    """The newest run of the profile before this one."""
-    changes: Mapping[str, list[str]]
-    """By step, the inputs that differ from those of its last completion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +150,7 @@ async def plan(
     reader = FileStore.read(workshop.state)
     previous = await reader.latest(project.profile)
     planned = await workshop.plan(request.asked, await _plan_of(reader, previous))
-    decision, _ = await consider(
-        reader, previous, planned.graph, resume=request.resume, select=planned.select
-    )
+    decision, _ = await consider(previous, planned.graph, resume=request.resume, select=planned.select)
     return Preview(planned, decision, previous, changes(decision, planned, await _plans(reader, previous)))
 
 
@@ -225,11 +217,11 @@ async def run(
     def started(decision: Decision, opened: ExecutionState) -> None:
         decided.append(decision)
         if on_start is not None:
-            on_start(Start(planned, decision, opened, previous, changes(decision, planned, plans)))
+            on_start(Start(planned, decision, previous, changes(decision, planned, plans), opened))
 
     async with FileStore.open(workshop.state) as store:
-        if any(stage.secrets for stage in planned.stages):
-            # Only now is there a folder in which the key that digests them can be kept.
+        if any(stage.secrets for stage in planned.stages) and await workshop.keep_key():
+            # What was planned with no key to go by is not what a resume would find.
             planned = await workshop.plan(request.asked, earlier)
         try:
             await workshop.target.start()

@@ -100,11 +100,22 @@ class Workshop:
             read,
             digests,
             target=self.target.identity,
-            secret=partial(_keyed_digest, self.state / "key", self.environ),
+            secret=partial(_keyed_digest, _read_key(self.key), self.environ),
             earlier=earlier,
         )
         graph = StepGraph(self._step(stage, digests) for stage in stages)
         return Planned(self.project, tuple(stages), digests, graph, selection(self.project, stages, asked))
+
+    @property
+    def key(self) -> Path:
+        return self.state / "key"
+
+    async def keep_key(self) -> bool:
+        """Writes the key that digests secrets if there is none; True if it did."""
+        if self.key.exists():
+            return False
+        await run_sync(_write_key, self.key)
+        return True
 
     def choose_helm(self) -> None:
         """Raises `HelmMissing` before anything runs if an app needs Helm and there is none."""
@@ -314,23 +325,25 @@ def _has_path(output: Json) -> bool:
     return isinstance(output, dict) and isinstance(output.get("path"), str)
 
 
-def _keyed_digest(key: Path, environ: Mapping[str, str], name: str) -> str | None:
+def _keyed_digest(key: bytes, environ: Mapping[str, str], name: str) -> str | None:
     """HMAC-SHA-256 of a variable's value, so that a change shows and the value does not."""
     value = environ.get(name)
     if value is None:
         return None
-    return hmac.new(_key(key), value.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
+    return hmac.new(key, value.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
 
 
-def _key(path: Path) -> bytes:
+def _read_key(path: Path) -> bytes:
     """Of this state folder; without one there is nothing to compare with either."""
-    with suppress(FileNotFoundError):
+    try:
         return path.read_bytes()
-    key = secrets.token_bytes(32)
-    if path.parent.is_dir():
-        with suppress(FileExistsError):
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(key)
-        return path.read_bytes()
-    return key
+    except FileNotFoundError:
+        return secrets.token_bytes(32)
+
+
+def _write_key(path: Path) -> None:
+    """Only under the run lock; a key that is there stays."""
+    with suppress(FileExistsError):
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(32))

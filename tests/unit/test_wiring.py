@@ -86,13 +86,17 @@ async def test_the_digest_of_a_secret_depends_on_a_key_that_is_private_to_the_st
         return planned.stages[0].inputs["environment variable X"]
 
     (tmp_path / ".sbkube").mkdir()
+    assert await workshop(own).keep_key()
     first = await digest("one")
     assert await digest("one") == first
     assert await digest("two") != first
     key = tmp_path / ".sbkube/key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert not await workshop(own).keep_key()
+    assert await digest("one") == first
     key.unlink()
     assert await digest("one") != first
+    assert not key.exists()
 
 
 async def test_a_log_is_private_and_exists_from_its_first_line_on(tmp_path: Path) -> None:

@@ -10,11 +10,10 @@ from .fingerprints import Json, Planned, as_json, digest
 from .graph import StepGraph
 from .resume import EVERYTHING, Decision, Resume, Selection, decide
 from .state import ExecutionState, now
-from .stores.base import Opening, Plan, StateReader
+from .stores.base import Opening, Plan
 
 
 async def consider(
-    reader: StateReader,
     previous: ExecutionState | None,
     graph: StepGraph,
     *,

@@ -96,9 +96,7 @@ class ExecutionTracker:
         graph = steps if isinstance(steps, StepGraph) else StepGraph(Step(id) for id in steps)
         while True:
             previous = await self.store.recover(profile)
-            decision, plan = await consider(
-                self.store, previous, graph, config=config, resume=resume, select=select
-            )
+            decision, plan = await consider(previous, graph, config=config, resume=resume, select=select)
             opening = opening_of(decision, plan, previous, config, profile, namespace, metadata, command)
             try:
                 opened = await self.store.open_execution(opening)
