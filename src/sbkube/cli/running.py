@@ -18,7 +18,7 @@ from sbkube.cli.listener import Listener
 from sbkube.cli.options import Where, command_line
 from sbkube.cli.signals import signals_to
 from sbkube.config.project import Project
-from sbkube.engine import Event, ExecutionState, NeedsNotMet, RunControl, StepStatus
+from sbkube.engine import Event, ExecutionState, FileStore, NeedsNotMet, RunControl, StepStatus
 from sbkube.errors import ConfigError
 from sbkube.wiring import log_path, state_folder
 
@@ -88,7 +88,7 @@ class RunSession:
                 self.console.error("interrupted before anything ran")
                 return INTERRUPTED + (caught.number or 2)
         report = self.report(outcome, time.monotonic() - began, caught.number)
-        self.tell_end(outcome, report)
+        await self.tell_end(outcome, report)
         return report.exit_code
 
     async def _run(self, on_start: object) -> Outcome:
@@ -140,14 +140,15 @@ class RunSession:
             marks=self.console.marks,
         )
 
-    def tell_end(self, outcome: Outcome, report: Report) -> None:
+    async def tell_end(self, outcome: Outcome, report: Report) -> None:
         if outcome.pruned:
             self.console.say(f"pruned from the target: {', '.join(outcome.pruned)}")
         report.print(self.console)
         if self.console.output == "json":
             from sbkube.cli.machine import document
 
-            self.console.data(document(json.loads(outcome.state.to_json()), report))
+            view = await FileStore.read(self.state).view(outcome.state)
+            self.console.data(document(json.loads(view), report))
         elif self.console.output == "ndjson":
             from sbkube.cli.machine import ending_line
 
