@@ -114,9 +114,9 @@ class CliProject:
             if line in missing:
                 missing.remove(line)
 
-    def next_told(self) -> str:
+    def next_told(self, patience: float = PATIENCE) -> str:
         while b"\n" not in self._heard:
-            ready, _, _ = select.select([self._told], [], [], PATIENCE)
+            ready, _, _ = select.select([self._told], [], [], patience)
             assert ready, "nothing is told any more"
             self._heard += os.read(self._told, 65536)
         line, _, self._heard = self._heard.partition(b"\n")
