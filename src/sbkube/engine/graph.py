@@ -86,12 +86,15 @@ class StepGraph:
 
     def plan_hash(self, fingerprints: Mapping[str, Planned]) -> str:
         """Covers ids, what each waits for, and planned fingerprints; nothing else."""
-        return digest(
-            [
-                [id, sorted(self.needs[id]), sorted(self.after[id]), fingerprints[id].fingerprint]
-                for id in sorted(self._steps)
-            ]
-        )
+        steps = [
+            [id, _in_order(self.needs[id]), _in_order(self.after[id]), fingerprints[id].fingerprint]
+            for id in sorted(self._steps)
+        ]
+        return digest(steps)
+
+
+def _in_order(ids: Sequence[str]) -> Sequence[str]:
+    return ids if len(ids) < 2 else sorted(ids)
 
 
 def _refuse_unusable(id: str) -> None:

@@ -116,9 +116,18 @@ class StepExecution:
             if value != default:
                 record[name] = value
         if self.completion is not None:
-            done = self.completion
-            record["completion"] = [done.run, done.planned, done.full, done.digest, done.late]
+            record["completion"] = self._completion_record(self.completion)
         return record
+
+    def _completion_record(self, done: Completion) -> list[Any]:
+        """None stands for what the step itself says, which is nearly always the same."""
+        return [
+            done.run,
+            None if done.planned == self.planned and done.planned else done.planned,
+            None if done.full == self.full else done.full,
+            None if done.digest == self.key else done.digest,
+            done.late,
+        ]
 
     @classmethod
     def from_record(cls, name: str, record: Mapping[str, Any]) -> StepExecution:
@@ -126,8 +135,14 @@ class StepExecution:
         if "status" in values:
             values["status"] = StepStatus(values["status"])
         if "completion" in values:
-            values["completion"] = Completion(*values["completion"])
+            values["completion"] = _completion(values)
         return cls(name, **values)
+
+
+def _completion(values: Mapping[str, Any]) -> Completion:
+    run, planned, full, digest, late = values["completion"]
+    own = (values["planned"] if planned is None else planned, values["full"] if full is None else full)
+    return Completion(run, *own, values["key"] if digest is None else digest, late)
 
 
 _DEFAULTS = [

@@ -7,7 +7,9 @@ was there when the new process read; all interleavings hold with no lock at all 
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,6 +83,23 @@ def read_journal(
     data: bytes, file: Path, number: int, witnesses: Witnesses | None = None
 ) -> Recovered | None:
     """None if the journal was never born; then nothing depended on it."""
+    with _nothing_collected():
+        return _read_journal(data, file, number, witnesses)
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """All that is read stays, so looking for garbage between a million new objects only costs."""
+    is_collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if is_collecting:
+            gc.enable()
+
+
+def _read_journal(data: bytes, file: Path, number: int, witnesses: Witnesses | None) -> Recovered | None:
     head = head_of(data, file)
     try:
         witnessed = -1 if witnesses is None or head is None else witnesses.seq(number, head["run"])
