@@ -24,34 +24,38 @@ root, files = sys.argv[1], {"crds.yaml", "manifests.yaml"}
 apps = set(sys.argv[2:])
 wrong, looks, seen = [], 0, set()
 
-def look(app):
-    folder = os.open(os.path.join(root, app), os.O_RDONLY | os.O_DIRECTORY)
+def look(folder):
+    names = set(os.listdir(folder))
+    if names != files:
+        return f"holds {sorted(names)}"
+    found = set()
+    for name in sorted(names):
+        with open(os.open(name, os.O_RDONLY, dir_fd=folder)) as file:
+            found |= set(re.findall(r"generation: (\\S+)", file.read()))
+    seen.update(found)
+    return None if len(found) == 1 else f"is of {sorted(found)}"
+
+def look_at_all():
+    # All are open before any is read: the longer between the two, the more can happen in it.
+    folders = {app: os.open(os.path.join(root, app), os.O_RDONLY | os.O_DIRECTORY) for app in sorted(apps)}
     try:
-        names = set(os.listdir(folder))
-        if names != files:
-            return f"holds {sorted(names)}"
-        found = set()
-        for name in sorted(names):
-            with open(os.open(name, os.O_RDONLY, dir_fd=folder)) as file:
-                found |= set(re.findall(r"generation: (\\S+)", file.read()))
-        seen.update(found)
-        return None if len(found) == 1 else f"is of {sorted(found)}"
+        return [f"{app} {what}" for app, folder in folders.items() if (what := look(folder))]
     finally:
-        os.close(folder)
+        for folder in folders.values():
+            os.close(folder)
 
 print("looks", flush=True)
 while not select.select([0], [], [], 0)[0]:
-    missing = apps - {name for name in os.listdir(root) if not name.startswith(".sbkube-")}
-    broken = [f"missing: {sorted(missing)}"] if missing else []
-    for app in sorted(apps):
-        begun = time.monotonic()
-        try:
-            what = look(app)
-        except FileNotFoundError as error:
-            what = str(error)
-        if what and time.monotonic() - begun < 0.2:
-            broken.append(f"{app} {what}")
-    wrong += broken
+    begun = time.monotonic()
+    missing = apps - set(os.listdir(root))
+    if missing:
+        wrong.append(f"missing: {sorted(missing)}")
+    try:
+        broken = look_at_all()
+    except FileNotFoundError as error:
+        broken = [str(error)]
+    if time.monotonic() - begun < 0.2:
+        wrong += broken
     looks += 1
 print(json.dumps({"wrong": wrong[:10], "looks": looks, "seen": sorted(seen)}))
 """
