@@ -110,6 +110,7 @@ def resume(bench: Bench, scale: Scale) -> Iterator[Row]:
         found = in_turn(scale.repeats, {"decide": lambda: _decide(bench, made, what)})["decide"]
     where = f"resume of {scale.growth:,} steps: "
     yield Row(where + "read the state and decide", "s", [one["seconds"] for one in found], at_most(4))
+    yield Row(where + "the same, and the head durable", "s", [one["opened"] for one in found])
     yield Row(where + "build the graph", "s", [one["graph"] for one in found])
 
 
