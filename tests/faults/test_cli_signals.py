@@ -156,7 +156,9 @@ def test_a_third_ctrl_c_kills_what_will_not_end_and_loses_nothing(project: CliPr
     interrupt(child)
     says(child, STOPS)
     interrupt(child)
-    assert ended(child).code == 130
+    told = ended(child)
+    assert told.code == 130
+    assert "a run with `--resume` goes on" in told.err
     until(lambda: left_behind(project) == [], "something survived")
     found = project.statuses()
     assert found["b:deploy"] is found["c:deploy"] is StepStatus.COMPLETED

@@ -11,8 +11,9 @@ import os
 import signal
 from asyncio import AbstractEventLoop, get_running_loop
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from select import select
 from threading import Timer
 
 import anyio
@@ -58,6 +59,8 @@ class Caught:
 
     def _act(self, level: int) -> None:
         if level > _STOP:
+            kill_all_groups()
+            _say("ended at once; a run with `--resume` goes on and says what was in flight")
             _end_at_once(self.number or signal.SIGINT)
         elif not self.has_started:
             self.scope.cancel()
@@ -87,3 +90,10 @@ def _end_at_once(number: int) -> None:
     kill_all_groups()
     # No stream is flushed: that would wait for whoever does not read it.
     os._exit(128 + number)
+
+
+def _say(text: str) -> None:
+    """Below what stands there, if standard error takes it now."""
+    with suppress(OSError):
+        if select([], [2], [], 0)[1]:
+            os.write(2, f"\r\n{text}\r\n".encode())
