@@ -40,7 +40,7 @@ def test_what_completed_is_not_run_again_after_a_failure_or_a_kill(tmp_path: Pat
 
 def test_growth_resume_and_starting_are_reported_and_nothing_is_left_behind(tmp_path: Path) -> None:
     figures, _ = measured(tmp_path, "growth", "resume", "starting")
-    assert len(figures) == 10
+    assert len(figures) == 11
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
 
 
