@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
-from asyncio import AbstractEventLoop, get_running_loop
+from asyncio import get_running_loop
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -31,7 +31,6 @@ class Caught:
     """What a run was told from outside."""
 
     control: RunControl
-    loop: AbstractEventLoop = field(default_factory=get_running_loop)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     """Of the work before the run: cancelled by the first signal."""
     has_started: bool = False
@@ -45,7 +44,6 @@ class Caught:
         self._level = max(self._level, self._level_without()) + 1
         if number in _STOPPING:
             self._level = max(self._level, _STOP)
-        self.loop.call_soon_threadsafe(self._act, self._level)
         if self._level > _STOP:
             timer = Timer(_PATIENCE, _end_at_once, (self.number,))
             timer.daemon = True
@@ -57,14 +55,14 @@ class Caught:
             return _STOP
         return _DRAIN if self.control.is_draining or not self.has_started else 0
 
-    def _act(self, level: int) -> None:
-        if level > _STOP:
+    def act(self) -> None:
+        if self._level > _STOP:
             kill_all_groups()
             _say("ended at once; a run with `--resume` goes on and says what was in flight")
             _end_at_once(self.number or signal.SIGINT)
         elif not self.has_started:
             self.scope.cancel()
-        elif level == _STOP:
+        elif self._level == _STOP:
             self.control.stop()
         else:
             self.control.drain()
@@ -73,15 +71,18 @@ class Caught:
 @contextmanager
 def signals_to(control: RunControl) -> Iterator[Caught]:
     """Catches signals until after the state is closed; one that was ignored at the start stays so (`nohup`)."""
-    caught = Caught(control)
+    caught, loop = Caught(control), get_running_loop()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, *_STOPPING)}
     wanted = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
     try:
         for number in wanted:
+            # The loop's own handler wakes it, also where the signal comes just before it falls asleep.
+            loop.add_signal_handler(number, caught.act)
             signal.signal(number, caught)
         yield caught
     finally:
         for number in wanted:
+            loop.remove_signal_handler(number)
             signal.signal(number, before[number] or signal.SIG_DFL)
 
 
