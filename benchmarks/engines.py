@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -82,9 +83,10 @@ async def _run(job: Job, graph: StepGraph, store: Any) -> None:
 
 async def doit_sqlite(job: Job) -> None:
     """doit, one task after the other, what is done kept in SQLite."""
-    from doit.cmd_base import ModuleTaskLoader  # type: ignore[import-not-found]
-    from doit.doit_cmd import DoitMain  # type: ignore[import-not-found]
-    from doit.tools import run_once  # type: ignore[import-not-found]
+    # By name, since it need not be installed and has no types.
+    load_from = import_module("doit.cmd_base").ModuleTaskLoader
+    main = import_module("doit.doit_cmd").DoitMain
+    run_once = import_module("doit.tools").run_once
 
     def tasks() -> Any:
         for task in job.tasks:
@@ -98,7 +100,7 @@ async def doit_sqlite(job: Job) -> None:
 
     file = str(job.folder / "doit.db")
     settings = {"backend": "sqlite3", "dep_file": file, "reporter": "zero", "verbosity": 0}
-    code = DoitMain(ModuleTaskLoader({"task_all": tasks, "DOIT_CONFIG": settings})).run(["run"])
+    code = main(load_from({"task_all": tasks, "DOIT_CONFIG": settings})).run(["run"])
     if code:
         raise RuntimeError(f"doit ended with {code}")
 
