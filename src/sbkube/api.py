@@ -10,7 +10,7 @@ Runs on asyncio. The host keeps its own signals: `RunControl` drains and stops.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,6 +100,8 @@ class Start(Preview):
     """What is known when it is decided what runs, and before anything does."""
 
     opened: ExecutionState
+    helm: str | None
+    """Which Helm renders and why; None if no app needs one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +129,17 @@ def load(
         Path(folder), profile=profile, config_file=config_file, sources_file=sources_file, environ=env
     )
     refuse_not_yet(project)
-    if project.settings.on_failure == "rollback":
-        where = project.where("settings", "on_failure")
-        project.notices.append(f"{where}: {_NO_ROLLBACK}")
+    project.notices.extend(_without_effect(project))
     return project
+
+
+def _without_effect(project: Project) -> Iterator[str]:
+    """Settings that are taken and do not do what their names promise."""
+    settings = project.settings
+    if settings.on_failure == "rollback":
+        yield f"{project.where('settings', 'on_failure')}: {_NO_ROLLBACK}"
+    if settings.timeout is not None:
+        yield f"{project.where('settings', 'timeout')}: `timeout` has no effect; `--timeout` ends a run, `time_limit` an app"
 
 
 def state_of(
@@ -208,25 +217,23 @@ async def run(
     workshop = _workshop(project, request, os.environ if environ is None else environ)
     workshop.choose_helm()
     reader = FileStore.read(workshop.state)
-    previous = await reader.latest(project.profile)
-    plans = await _plans(reader, previous)
-    earlier = plans.get(previous.run) or await _plan_of(reader, previous) if previous is not None else None
-    planned = await workshop.plan(request.asked, earlier)
+    # Before the store is opened, so that what is wrong with the project creates nothing.
+    known = await _known(reader, project, workshop, request)
     decided: list[Decision] = []
 
     def started(decision: Decision, opened: ExecutionState) -> None:
         decided.append(decision)
         if on_start is not None:
-            on_start(Start(planned, decision, previous, changes(decision, planned, plans), opened))
+            changed = changes(decision, known.planned, known.plans)
+            on_start(Start(known.planned, decision, known.previous, changed, opened, workshop.helm_reason))
 
     async with FileStore.open(workshop.state) as store:
-        if any(stage.secrets for stage in planned.stages) and await workshop.keep_key():
-            # What was planned with no key to go by is not what a resume would find.
-            planned = await workshop.plan(request.asked, earlier)
         try:
+            if await _is_outdated(known, reader, project, workshop):
+                known = await _known(reader, project, workshop, request)
             await workshop.target.start()
             state = await run_graph(
-                planned.graph,
+                known.planned.graph,
                 store=store,
                 resume=request.resume,
                 limits=_limits(project, request),
@@ -235,17 +242,41 @@ async def run(
                 on_decision=started,
                 control=control,
                 deadline=request.deadline,
-                select=planned.select,
+                select=known.planned.select,
                 profile=project.profile,
                 namespace=project.namespace,
-                metadata={"config_file": _config_file(project), **(metadata or {})},
+                metadata={**(metadata or {}), "config_file": _config_file(project)},
             )
             prune = state.is_complete and not request.asked.is_partial
             pruned = await workshop.tidy(state, prune=prune)
         finally:
             with anyio.move_on_after(5, shield=True):
                 await workshop.close()
-    return Outcome(state, decided[0], planned, tuple(pruned))
+    return Outcome(state, decided[0], known.planned, tuple(pruned))
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a run goes by: the run before it, the plans its completions were made by, and the plan of now."""
+
+    previous: ExecutionState | None
+    plans: Mapping[int, Plan | None]
+    planned: Planned
+
+
+async def _known(reader: FileReader, project: Project, workshop: Workshop, request: Request) -> _Known:
+    previous = await reader.latest(project.profile)
+    plans = await _plans(reader, previous)
+    earlier = plans.get(previous.run) or await _plan_of(reader, previous) if previous is not None else None
+    return _Known(previous, plans, await workshop.plan(request.asked, earlier))
+
+
+async def _is_outdated(known: _Known, reader: FileReader, project: Project, workshop: Workshop) -> bool:
+    """Under the lock: whether a run ended meanwhile, or there was no key yet by which secrets are compared."""
+    now, then = await reader.latest(project.profile), known.previous
+    moved = (now and (now.journal, now.seq)) != (then and (then.journal, then.seq))
+    uses_secrets = any(stage.secrets for stage in known.planned.stages)
+    return (uses_secrets and await workshop.keep_key()) or moved
 
 
 def _workshop(project: Project, request: Request, environ: Mapping[str, str]) -> Workshop:

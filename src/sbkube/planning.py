@@ -267,12 +267,17 @@ def selection(project: Project, stages: Sequence[StagePlan], asked: Asked) -> Se
     again = _continue_from(project, stages, asked.continue_from) if asked.continue_from else ()
     if not asked.is_partial:
         return Selection(
-            retry_failed=asked.retry_failed, continue_from=again, rerun_interrupted=asked.rerun_interrupted
+            retry_failed=asked.retry_failed,
+            continue_from=again,
+            with_needs=asked.with_needs,
+            rerun_interrupted=asked.rerun_interrupted,
         )
     apps = _chosen_apps(project, asked)
     first, last = _stage_range(asked)
     chosen = [s for s in stages if s.app in apps]
     steps = frozenset(s.id for s in chosen if first <= _place(s) <= last)
+    if first > last or not apps:
+        raise ConfigError("nothing is selected: no step is all of what was asked for")
     return Selection(
         steps=steps,
         left_pending=frozenset(s.id for s in chosen if _place(s) > last),

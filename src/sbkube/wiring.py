@@ -41,6 +41,7 @@ from sbkube.targets.base import Target
 from sbkube.targets.directory import DirectoryTarget
 
 STATE_FOLDER = ".sbkube"
+_KEY_SIZE = 32
 _OUTPUTS_ARE_KEPT = 7 * 24 * 3600.0
 """Seconds for which an output that nothing refers to stays: another profile may go back to it."""
 
@@ -112,7 +113,7 @@ class Workshop:
 
     async def keep_key(self) -> bool:
         """Writes the key that digests secrets if there is none; True if it did."""
-        if self.key.exists():
+        if self.key.exists() and self.key.stat().st_size == _KEY_SIZE:
             return False
         await run_sync(_write_key, self.key)
         return True
@@ -130,9 +131,11 @@ class Workshop:
         return self._helm
 
     async def close(self) -> None:
-        await self.target.finish()
-        if self._helm is not None:
-            await self._helm.aclose()
+        try:
+            await self.target.finish()
+        finally:
+            if self._helm is not None:
+                await self._helm.aclose()
 
     async def tidy(self, state: ExecutionState, *, prune: bool) -> list[str]:
         """After a run: what no app has any more goes from the target; returns what was pruned."""
@@ -140,9 +143,9 @@ class Workshop:
         await run_sync(self.outputs.remove_unused, used, time.time() - _OUTPUTS_ARE_KEPT)
         if not prune:
             return []
-        return await self.target.prune(
-            {n for n, app in self.project.apps.items() if app.enabled and app.is_deployed}
-        )
+        kept = {name for name, app in self.project.apps.items() if app.enabled and app.is_deployed}
+        # A config that was emptied by accident must not empty the target.
+        return await self.target.prune(kept) if kept else []
 
     # Steps
 
@@ -306,7 +309,7 @@ async def _inputs_now(app: App, place: AppPlace, stage: StagePlan, then: Mapping
     """What could only be read now; raises `InputsChanged` for what is not as it was planned."""
     assert stage.stage is not None
     planned = {f.component: then.get(f.path) if f.path is not None else None for f in stage.files}
-    now = await run_sync(_digests_now, app, place, stage.stage)
+    now = await run_sync(_digests_now, app, place, stage.stage, abandon_on_cancel=True)  # it only reads
     late = {name: digest for name, digest in now.items() if name in stage.late or planned.get(name) is None}
     changed = [name for name, digest in planned.items() if name not in late and now.get(name) != digest]
     if changed:
@@ -335,15 +338,19 @@ def _keyed_digest(key: bytes, environ: Mapping[str, str], name: str) -> str | No
 
 def _read_key(path: Path) -> bytes:
     """Of this state folder; without one there is nothing to compare with either."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return secrets.token_bytes(32)
+    with suppress(FileNotFoundError):
+        key = path.read_bytes()
+        if len(key) == _KEY_SIZE:
+            return key
+    return secrets.token_bytes(_KEY_SIZE)
 
 
 def _write_key(path: Path) -> None:
-    """Only under the run lock; a key that is there stays."""
-    with suppress(FileExistsError):
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(32))
+    """Only under the run lock; renamed, so that part of a key is never taken for one."""
+    fresh = path.with_name(".key.unfinished")
+    descriptor = os.open(fresh, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(secrets.token_bytes(_KEY_SIZE))
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)

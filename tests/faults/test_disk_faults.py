@@ -331,7 +331,7 @@ def full(path: Path, limit: int) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("limit", "error"), [(0, None), (2_000, "StateNotWritable"), (25_000, "StateNotSaved")]
+    ("limit", "error"), [(0, None), (2_000, "StateNotWritable"), (18_000, "StateNotSaved")]
 )
 def test_a_file_system_that_takes_no_more_ends_the_run_and_a_resume_goes_on(
     tmp_path: Path, limit: int, error: str | None

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import tarfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+from sbkube.apps.work import NOT_READ, BadPattern
 from sbkube.errors import Position, SbkubeError
 
 _LARGEST = 512 * 1024 * 1024
@@ -33,7 +35,10 @@ def take_chart(source: Path, into: Path, written: str, where: Position) -> None:
     if source.is_dir():
         if not (source / "Chart.yaml").is_file():
             raise UnusableChart(written, f"has no `Chart.yaml` in {source}", where)
-        shutil.copytree(source, into, ignore=shutil.ignore_patterns(".git"))
+        try:
+            shutil.copytree(source, into, ignore=shutil.ignore_patterns(*NOT_READ))
+        except (OSError, shutil.Error) as error:
+            raise UnusableChart(written, f"cannot be copied: {_first_reason(error)}", where) from error
         return
     unpacked = into.with_name("unpacked")
     try:
@@ -46,6 +51,12 @@ def take_chart(source: Path, into: Path, written: str, where: Position) -> None:
         shutil.rmtree(unpacked, ignore_errors=True)
 
 
+def _first_reason(error: OSError) -> str:
+    """`shutil.Error` holds one entry for each file, with paths that only we know."""
+    entries = error.args[0] if isinstance(error, shutil.Error) and error.args else None
+    return str(entries[0][2]) if isinstance(entries, list) and entries else str(error)
+
+
 def _unpack(source: Path, into: Path, written: str, where: Position) -> None:
     try:
         with tarfile.open(source, "r:gz") as archive:
@@ -55,7 +66,7 @@ def _unpack(source: Path, into: Path, written: str, where: Position) -> None:
                 if total > _LARGEST:
                     raise UnusableChart(written, f"unpacks to more than {_LARGEST >> 20} MiB", where)
                 _extract(archive, member, into, written, where)
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise UnusableChart(written, f"cannot be unpacked: {error}", where) from error
 
 
@@ -87,7 +98,10 @@ def change_chart(
     shutil.copytree(source, into)
     for path, file, where in overrides:
         target = _inside(into, path, where)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise OutsideChart(path, where) from error
         if target.is_dir():
             shutil.rmtree(target)
         shutil.copyfile(file, target)
@@ -99,16 +113,24 @@ def _remove(chart: Path, pattern: str, where: Position) -> bool:
     found = (
         [_inside(chart, pattern, where)]
         if not any(c in pattern for c in "*?[")
-        else list(chart.glob(relative))
+        else _globbed(chart, relative, where)
     )
     for path in found:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         elif os.path.lexists(path):
             path.unlink()
-        else:
+        elif not any(sign in pattern for sign in "*?["):
             return False
+        # What a glob found may have gone with the folder it was in.
     return bool(found)
+
+
+def _globbed(chart: Path, pattern: str, where: Position) -> list[Path]:
+    try:
+        return list(chart.glob(pattern))
+    except (ValueError, NotImplementedError) as error:
+        raise BadPattern(pattern, str(error), where) from error
 
 
 def _inside(chart: Path, path: str, where: Position) -> Path:

@@ -87,10 +87,16 @@ class ExecApp(App):
                 raise SecretMissing(name, value.from_env, work.place.where("env", name))
         return own
 
-    async def _run(self, command: Command, index: int, env: dict[str, str], work: Work) -> None:
-        hidden = [
-            env[v.from_env] for v in self.env.values() if isinstance(v, FromEnv) and env.get(v.from_env)
+    def _hidden(self, work: Work) -> list[str]:
+        """What must not be logged, longest first: one secret may be part of another, and each line comes alone."""
+        secrets = [
+            work.env.get(value.from_env, "") for value in self.env.values() if isinstance(value, FromEnv)
         ]
+        lines = {line for secret in secrets for line in (secret, *secret.splitlines()) if line.strip()}
+        return sorted(lines, key=len, reverse=True)
+
+    async def _run(self, command: Command, index: int, env: dict[str, str], work: Work) -> None:
+        hidden = self._hidden(work)
 
         async def on_line(line: str) -> None:
             for secret in hidden:

@@ -15,7 +15,7 @@ from sbkube.apps.charts import change_chart, take_chart
 from sbkube.apps.fields import Duration, NotEmpty, Spellings, one_or_many
 from sbkube.apps.manifests import with_metadata
 from sbkube.apps.rendered import deploy_rendered, write_rendered
-from sbkube.apps.work import FileInput, Json, Place, Reading, Work
+from sbkube.apps.work import FileInput, Json, Place, Reading, Work, matches
 from sbkube.documents import read
 from sbkube.errors import Position, SbkubeError
 from sbkube.helm.base import Capabilities, HelmCrashed, HelmError, HelmMissing, RenderRequest
@@ -141,12 +141,11 @@ class HelmApp(App):
                     for path, file in item.items()
                 ]
             elif any(sign in item for sign in "*?["):
-                matches = sorted(path for path in home.glob(item) if path.is_file())
+                files = matches(home, item, where)
                 found += [
-                    (m.relative_to(home).as_posix(), _override(_named(m, place), (m,), where))
-                    for m in matches
+                    (m.relative_to(home).as_posix(), _override(_named(m, place), (m,), where)) for m in files
                 ]
-                if not matches:
+                if not files:
                     found.append((item, _override(f"overrides/{place.name}/{item}", (home / item,), where)))
             else:
                 found.append((item, _override(f"overrides/{place.name}/{item}", (home / item,), where)))

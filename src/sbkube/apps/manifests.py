@@ -92,7 +92,8 @@ def _labelled(text: str, labels: Mapping[str, str], annotations: Mapping[str, st
     data = parsed.data
     if not isinstance(data, dict):
         return _ended(text)
-    for each in data["items"] if str(data.get("kind", "")).endswith("List") and "items" in data else [data]:
+    is_list = str(data.get("kind", "")).endswith("List") and isinstance(data.get("items"), list)
+    for each in data["items"] if is_list else [data]:
         _put(each, "labels", labels)
         _put(each, "annotations", annotations)
     return comments + dump(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -15,7 +16,7 @@ from anyio.to_thread import run_sync
 
 from sbkube.apps.fields import Stage
 from sbkube.engine import StepContext
-from sbkube.errors import Position, SbkubeError
+from sbkube.errors import ConfigError, Position, SbkubeError
 from sbkube.helm.base import Helm
 from sbkube.targets.base import Target
 from sbkube.targets.trees import digest_file, digest_tree
@@ -56,13 +57,54 @@ class FileInput:
         return self.path
 
 
+NOT_READ = (".git", ".sbkube")
+"""Names in a folder that are no part of what it holds."""
+
+
+class BadPattern(ConfigError):
+    def __init__(self, pattern: str, why: str, where: Position) -> None:
+        super().__init__(f"the pattern {pattern!r} cannot be used: {why}", where=where)
+
+
+def matches(folder: Path, pattern: str, where: Position) -> list[Path]:
+    """The files that a pattern below a folder finds, in order of their names."""
+    named = Path(pattern).expanduser()
+    relative = os.path.relpath(named, folder) if named.is_absolute() else pattern
+    if relative.startswith(".."):
+        raise BadPattern(pattern, "it leads out of the folder", where)
+    try:
+        return sorted(path for path in folder.glob(relative) if path.is_file())
+    except (ValueError, NotImplementedError) as error:
+        raise BadPattern(pattern, str(error), where) from error
+
+
 def digest_input(path: Path | None) -> str | None:
-    """Of a file or folder; None if there is none."""
+    """Of what a reader of the file or folder sees, so through links; None if there is none."""
     if path is None:
         return None
     with suppress(FileNotFoundError, NotADirectoryError):
-        return digest_tree(path) if path.is_dir() else digest_file(path)
+        return _digest_seen(path) if path.is_dir() else digest_file(path)
     return None
+
+
+def _digest_seen(folder: Path) -> str:
+    total, seen = hashlib.sha256(), {os.path.realpath(folder)}
+    for place, names, files in os.walk(folder, followlinks=True):
+        names[:] = sorted(name for name in names if name not in NOT_READ and _is_new(Path(place, name), seen))
+        for name in sorted(files):
+            path = Path(place, name)
+            content = digest_file(path) if path.is_file() else "no file"
+            executable = path.exists() and bool(path.stat().st_mode & 0o100)
+            total.update(f"{path.relative_to(folder).as_posix()!a} {executable} {content}\n".encode())
+    return total.hexdigest()
+
+
+def _is_new(folder: Path, seen: set[str]) -> bool:
+    """A link to a folder that was seen would lead round in circles."""
+    real = os.path.realpath(folder)
+    known = folder.is_symlink() and real in seen
+    seen.add(real)
+    return not known
 
 
 @dataclass(frozen=True, slots=True)

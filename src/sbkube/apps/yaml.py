@@ -13,8 +13,9 @@ from sbkube.apps.base import App, Stage
 from sbkube.apps.fields import NotEmpty, one_or_many
 from sbkube.apps.manifests import Manifest, read_manifests, stream, with_metadata
 from sbkube.apps.rendered import deploy_rendered, write_rendered
-from sbkube.apps.work import FileInput, Json, Place, Reading, Work
+from sbkube.apps.work import FileInput, Json, Place, Reading, Work, matches
 from sbkube.documents import read_text
+from sbkube.errors import Position
 from sbkube.targets.base import Manifests
 
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -57,7 +58,7 @@ class YamlApp(App):
     def _files(self, place: Place) -> Iterator[FileInput]:
         for index, item in enumerate(self.manifests):
             where = place.where("manifests", index)
-            found = _matches(place.folder, item)
+            found = _matches(place.folder, item, where)
             for path in found:
                 yield FileInput("manifest", _name(path, place.folder), path, where)
             if not found:
@@ -75,14 +76,14 @@ class YamlApp(App):
         )
 
 
-def _matches(folder: Path, item: str) -> list[Path]:
+def _matches(folder: Path, item: str, where: Position) -> list[Path]:
     path = folder / Path(item).expanduser()
     if path.is_dir():
         return sorted(child for child in path.rglob("*") if child.suffix in _SUFFIXES and child.is_file())
     if path.exists():
         return [path]
     if any(sign in item for sign in "*?["):
-        return sorted(match for match in folder.glob(item) if match.is_file())
+        return matches(folder, item, where)
     return []
 
 

@@ -221,7 +221,7 @@ class _Ending:
         if not self.undone:
             return []
         logs = [s.name for s in self.asked(_S.FAILED) if self.log_path(s.name, s.attempt)]
-        return [self._resume(), *((self._command("logs", id), f"what {id} printed") for id in logs[:3])]
+        return [self._resume(), *((self._logs(id), f"what {id} printed") for id in logs[:3])]
 
     def _resume(self) -> tuple[str, str]:
         if not self._in_doubt:
@@ -230,6 +230,14 @@ class _Ending:
         return self._command(
             "run", "--resume", "--rerun-interrupted"
         ), f"runs {doubt} again, and what is left"
+
+    def _logs(self, step: str) -> str:
+        """Where a run deploys to is nothing that `logs` wants to know."""
+        flags = list(self.flags)
+        if "--target" in flags:
+            at = flags.index("--target")
+            del flags[at : at + 2]
+        return shlex.join(("sbkube", "logs", step, *flags))
 
     def _command(self, *words: str) -> str:
         return shlex.join(("sbkube", *words, *self.flags))

@@ -116,6 +116,8 @@ class RunSession:
     def tell_start(self, start: Start) -> None:
         for line in headlines(start, self.request):
             self.console.say(line)
+        if start.helm is not None and start.decision.to_run:
+            self.console.say(f"  {start.helm}", "dim")
         steps = {s.id: (s.app, s.stage or "deploy") for s in start.planned.stages}
         initial = {id: step.status for id, step in start.opened.steps.items()}
         for id in start.decision.to_run:

@@ -258,7 +258,7 @@ class _Deciding:
             return self._afresh(id, step)
         runs_before = [need for need in self.graph.needs[id] if need in self.to_run]
         if self._is_kept(id) and not runs_before:
-            return _taken_over(step) if new_run else step
+            return _taken_over(step, afresh=True) if new_run else step
         if not step.fresh and self._may_still_hold(id, runs_before):
             self.conditional.add(id)
         is_left_as_it_is = step.status in _KEPT_AS_THEY_ARE
@@ -316,7 +316,7 @@ class _Deciding:
             and (id in self.needed or step.status is StepStatus.COMPLETED)
         ):
             changed = take_over or step.status is not StepStatus.COMPLETED
-            return _taken_over(step) if changed else step
+            return _taken_over(step, afresh=take_over) if changed else step
         self.left[id] = (
             self._why(id, runs_before) if step.status is StepStatus.COMPLETED else step.status.value
         )
@@ -369,12 +369,13 @@ def _pending(
     )
 
 
-def _taken_over(step: StepExecution) -> StepExecution:
+def _taken_over(step: StepExecution, *, afresh: bool) -> StepExecution:
+    """`afresh`: into another run, where attempts count anew; in the same run their keys and logs would meet again."""
     assert step.completion is not None
     return replace(
         step,
         status=StepStatus.COMPLETED,
-        attempt=0,
+        attempt=0 if afresh else step.attempt,
         error=None,
         error_type=None,
         blocked_by=None,

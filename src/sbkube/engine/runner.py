@@ -116,12 +116,16 @@ async def run_graph(
         select=select,
         command=command,
     )
-    if on_decision is not None:
-        on_decision(tracker.decision, opened)
     run = _Run(tracker, limits, policy, control or RunControl(), chance)
-    run.tell_start(opened)
     try:
+        if on_decision is not None:
+            on_decision(tracker.decision, opened)
+        run.tell_start(opened)
         await run.work(deadline)
+    except BaseException:
+        # What ended the run is what the host must see, a cancellation above all.
+        tracker.forget_what_the_listener_raised()
+        raise
     finally:
         run.forget_control()
         with anyio.CancelScope(shield=True):

@@ -25,14 +25,16 @@ class FailurePolicy(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many steps run at once: together, and of each named pool. None is no limit."""
+    """How many steps run at once: together (None: no limit), and of each named pool."""
 
     total: int | None = 32
     pools: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, limit in (("total", self.total), *self.pools.items()):
-            if limit is not None and limit < 1:
+        if self.total is not None and self.total < 1:
+            raise ValueError(f"the limit 'total' is at least 1, got {self.total}")
+        for name, limit in self.pools.items():
+            if not isinstance(limit, int) or limit < 1:
                 raise ValueError(f"the limit {name!r} is at least 1, got {limit}")
 
 

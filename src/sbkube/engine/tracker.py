@@ -35,9 +35,6 @@ from .state import (
 from .step import Step
 from .stores.base import StateMoved, Store
 
-ERROR_LIMIT = 2048
-"""Characters of an error that are recorded."""
-
 
 @dataclass(slots=True)
 class TrackedStep:
@@ -122,6 +119,9 @@ class ExecutionTracker:
             raise StateNotSaved(error.why, sorted(self._unsaved)) from error
         self.raise_what_the_listener_raised()
         return closed or state
+
+    def forget_what_the_listener_raised(self) -> None:
+        self._listener_error = None
 
     def raise_what_the_listener_raised(self) -> None:
         if self._listener_error is not None:

@@ -45,6 +45,8 @@ async def carry_out(
 ) -> int:
     """Everything after the command line; the exit code."""
     _refuse_contradictions(asked)
+    if target == "":
+        raise click.UsageError("--target is empty")
     from sbkube.api import Asked, Request
     from sbkube.cli.running import RunSession, load_project, naming_what_runs_needs, time_limit
 
@@ -79,6 +81,9 @@ def _refuse_contradictions(asked: dict[str, Any]) -> None:
         for name in ("resume", "retry_failed", "continue_from")
         if asked.get(name)
     ]
+    for name in ("only", "from_step", "to_step", "continue_from"):
+        if asked.get(name) == "":
+            raise click.UsageError(f"--{name.replace('_', '-')} is empty")
     if len(given) > 1:
         raise click.UsageError(f"{' and '.join(given)} exclude each other")
     if asked.get("only") and (asked.get("from_step") or asked.get("to_step")):
