@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .fingerprints import Json
+from .frozen import quickly_made
 from .state import RunStatus, StepStatus
 
 
@@ -20,6 +21,7 @@ class RunStarted:
     total: int
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class StepStarted:
     step: str
@@ -43,6 +45,7 @@ class StepRetrying:
     """Seconds until the next."""
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class StepFinished:
     step: str

@@ -15,6 +15,7 @@ from pydantic_core import to_json
 
 from .errors import IllegalMove, StepsFailed
 from .fingerprints import Json
+from .frozen import quickly_made
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -62,6 +63,7 @@ DONE = frozenset({_S.COMPLETED, _S.SKIPPED})
 FAILURES = frozenset({_S.FAILED, _S.CANCELLED, _S.INTERRUPTED})
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Completion:
     """The last time a step completed: by it a later run knows whether that still holds."""
@@ -74,6 +76,7 @@ class Completion:
     late: str | None = None
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class StepExecution:
     """One step of one run.

@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
 from .fingerprints import Json
+from .frozen import quickly_made
 from .retry import Retry
 
 ONCE = Retry()
@@ -39,6 +40,7 @@ class StepContext:
 Body = Callable[[StepContext], Awaitable[object]]
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Step:
     """`Step("load", load, needs=["extract"])`. Without a body it is a gate: it completes when its needs have."""

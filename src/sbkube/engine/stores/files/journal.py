@@ -42,8 +42,8 @@ class Encoder:
             "d": durable,
             "at": at,
             "m": time.monotonic_ns(),
+            **fields,
         }
-        record.update(fields)
         body = to_json(record)[:-1]
         self._prev = f"{zlib.crc32(body):08x}"
         self.next_seq += 1
