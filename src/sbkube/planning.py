@@ -20,7 +20,7 @@ from sbkube.helm.base import HelmCrashed
 GATE = "done"
 """The stage of an app that has none: `shop-ready:done`."""
 
-ONCE_MORE = Retry(retries=2, when=lambda error: is_transient(error))
+TRANSIENT_ONLY = Retry(retries=2, when=lambda error: is_transient(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class StagePlan:
     secrets: tuple[str, ...] = ()
     pools: tuple[str, ...] = ()
     time_limit: float | None = None
-    retry: Retry = ONCE_MORE
+    retry: Retry = TRANSIENT_ONLY
     on_interrupt: OnInterrupt = "rerun"
     enabled: bool = True
 
@@ -232,7 +232,7 @@ def _pool(app: App, stage: Stage) -> str:
 def _retry(app: App) -> Retry:
     rule = app.retry
     if rule is None:
-        return ONCE_MORE
+        return TRANSIENT_ONLY
     # Who asks for retries of commands means their failures; elsewhere only what may pass by itself is repeated.
     when = (lambda error: True) if isinstance(app, ExecApp) else is_transient
     return Retry(rule.retries, rule.base, rule.factor, rule.cap, rule.jitter, when)

@@ -71,6 +71,20 @@ def test_stages_need_each_other_and_only_the_deploy_comes_after_other_apps(tmp_p
     assert stages["gate:done"].needs == ()
 
 
+def test_the_first_place_where_a_values_file_is_wins_and_a_folder_is_none(tmp_path: Path) -> None:
+    def read() -> Path | None:
+        files = readings(project(tmp_path))["web", "template"].files
+        return next(file.path for file in files if file.component.startswith("values file"))
+
+    assert read() is None
+    for name in ("values/common/v.yaml", "values/v.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+        assert read() == tmp_path / name
+    (tmp_path / "v.yaml").mkdir()
+    assert read() == tmp_path / "values/v.yaml"
+
+
 def test_steps_draw_from_one_pool_each(tmp_path: Path) -> None:
     stages = planned(project(tmp_path))
     pools = {id: stage.pools for id, stage in stages.items()}

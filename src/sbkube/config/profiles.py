@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +85,3 @@ def values_candidates(folder: Path, profile: str | None, name: str) -> list[Path
     if profile is None:
         return [folder / path, values / path, values / "common" / path]
     return [values / profile / path, values / "common" / path, values / path, folder / path]
-
-
-def find_values_file(folder: Path, profile: str | None, name: str) -> Path | None:
-    return next((path for path in values_candidates(folder, profile, name) if os.path.isfile(path)), None)

@@ -52,9 +52,6 @@ class Project:
         """Where something outside the apps is written."""
         return self._layers.position(path)
 
-    def find_values_file(self, name: str) -> Path | None:
-        return profiles.find_values_file(self.folder, self.profile, name)
-
     def values_candidates(self, name: str) -> list[Path]:
-        """All places that `find_values_file` looks at, in order."""
+        """Where a values file may be; the first that is there is meant."""
         return profiles.values_candidates(self.folder, self.profile, name)

@@ -67,16 +67,6 @@ class StepGraph:
         """The steps themselves and everything behind them."""
         return _closure(ids, self._behind)
 
-    def all_before(self, ids: Iterable[str]) -> set[str]:
-        """The steps themselves and everything they wait for."""
-        found, todo = set[str](), list(ids)
-        while todo:
-            id = todo.pop()
-            if id not in found:
-                found.add(id)
-                todo += self.waits_for(id)
-        return found
-
     def planned(self, config: Json = None) -> dict[str, Planned]:
         nothing = planned_of("", None, config)
         return {

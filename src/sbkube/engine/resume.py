@@ -69,10 +69,6 @@ class Decision:
     stale: Mapping[str, Completion] = field(default_factory=dict)
     """Steps whose planned fingerprint differs from that of their last completion."""
 
-    @property
-    def restart_point(self) -> str | None:
-        return next(iter(self.to_run), None)
-
 
 def goes_on(resume: Resume, selection: Selection, previous: ExecutionState | None) -> bool:
     if selection.needs_a_run and previous is None:

@@ -109,15 +109,7 @@ def test_values_files_are_looked_for_in_this_order(
 ) -> None:
     project = load(config=CONFIG, config_dev="", profile=profile)
     assert project.values_candidates("a.yaml") == [folder / path for path in order]
-    assert project.find_values_file("a.yaml") is None
-    for path in reversed(order):
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text("")
-        assert project.find_values_file("a.yaml") == folder / path
 
 
-def test_an_absolute_values_file_is_looked_for_only_there(load: Load, folder: Path) -> None:
-    project = load(config=CONFIG)
-    assert project.find_values_file(str(folder / "config.yaml")) == folder / "config.yaml"
-    assert project.find_values_file("/nowhere/a.yaml") is None
-    assert project.find_values_file("values") is None
+def test_an_absolute_values_file_is_looked_for_only_there(load: Load) -> None:
+    assert load(config=CONFIG).values_candidates("/nowhere/a.yaml") == [Path("/nowhere/a.yaml")]

@@ -90,7 +90,6 @@ def test_resume_runs_what_is_not_completed_and_nothing_else() -> None:
     assert status_of(decision) == {"a": "completed", "b": "failed", "c": "blocked", "other": "completed"}
     assert not decision.new_run
     assert decision.resumed_from == 1
-    assert decision.restart_point == "b"
 
 
 @pytest.mark.parametrize("status", ["pending", "failed", "cancelled", "interrupted", "blocked"])
@@ -111,7 +110,6 @@ def test_resume_of_a_complete_run_leaves_nothing_to_do() -> None:
     decision = decided(CHAIN, past(CHAIN))
 
     assert not decision.to_run
-    assert decision.restart_point is None
     assert decision.steps == past(CHAIN).steps
 
 
