@@ -6,7 +6,7 @@ gives the whole state with which the process starts, so a preview and a run cann
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -40,6 +40,15 @@ class Selection:
     @property
     def needs_a_run(self) -> bool:
         return self.retry_failed or bool(self.continue_from)
+
+    @property
+    def named(self) -> Iterator[str]:
+        """Every step that is spoken of."""
+        yield from self.steps or ()
+        yield from self.left_pending
+        yield from self.continue_from
+        if not isinstance(self.rerun_interrupted, bool):
+            yield from self.rerun_interrupted
 
 
 EVERYTHING = Selection()
@@ -90,11 +99,11 @@ def decide(
     selection: Selection = EVERYTHING,
     lost: Collection[str] = (),
 ) -> Decision:
-    """Raises `NeedsNotMet` and `NothingToResume`; `lost` are steps whose recorded output is gone.
+    """Raises `UnknownStep`, `NeedsNotMet` and `NothingToResume`; `lost` are steps whose recorded output is gone.
 
     `previous` is the newest run of the same profile, settled: nothing in it is in progress.
     """
-    for id in (*(selection.steps or ()), *selection.continue_from):
+    for id in selection.named:
         if id not in graph:
             raise UnknownStep(id)
     resumes = goes_on(resume, selection, previous)
@@ -298,6 +307,8 @@ class _Deciding:
         """Not asked for by a new run: taken over where it still holds, else left as it is."""
         if id in self.selection.left_pending:
             self.left[id] = "a later stage than those selected"
+            if step.status in _KEPT_AS_THEY_ARE:
+                return replace(step, fresh=True, attempt=0)
             return _pending(step, fresh=True, attempt=0)
         return self._left(id, replace(step, attempt=0) if step.attempt else step, take_over=True)
 

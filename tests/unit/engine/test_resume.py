@@ -74,10 +74,10 @@ def test_what_is_about_an_earlier_run_is_refused_where_there_is_none(selection: 
         decided(CHAIN, None, **selection)
 
 
-@pytest.mark.parametrize("selection", [{"steps": ["nobody"]}, {"continue_from": ["nobody"]}])
-def test_an_unknown_step_cannot_be_selected(selection: dict[str, Any]) -> None:
+@pytest.mark.parametrize("part", ["steps", "left_pending", "continue_from", "rerun_interrupted"])
+def test_a_selection_cannot_name_a_step_that_is_not_there(part: str) -> None:
     with pytest.raises(UnknownStep, match="'nobody'"):
-        decided(CHAIN, past(CHAIN), **selection)
+        decided(CHAIN, past(CHAIN), **{part: ["a", "nobody"]})
 
 
 # run --resume
@@ -374,6 +374,18 @@ def test_later_stages_of_what_a_new_run_selects_stay_pending_and_a_resume_goes_o
     )
     assert to_run(decided(graph, ended)) == ["build", "deploy"]
     assert not decided(graph, ended).conditional
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled", "interrupted", "blocked a"])
+def test_later_stages_of_what_a_new_run_selects_keep_a_failure_and_an_open_question(status: str) -> None:
+    graph = StepGraph([Step("prepare"), Step("exec", on_interrupt="ask", needs=["prepare"])])
+    first = decided(
+        graph, past(graph, exec=status), resume="no", steps=["prepare"], left_pending=["exec"]
+    ).steps["exec"]
+    again = decided(graph, replace(past(graph, run=2), steps={**past(graph).steps, "exec": first}))
+
+    assert (first.status.value, first.fresh, first.attempt) == (status.split()[0], True, 0)
+    assert again.undecided == (("exec",) if status == "interrupted" else ())
 
 
 def test_selection_and_continue_from_and_retry_failed_intersect() -> None:
