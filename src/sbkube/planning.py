@@ -258,6 +258,11 @@ class Asked:
     """Commands that were in flight when their process died: all, or those named."""
 
     @property
+    def goes_on(self) -> bool:
+        """With the latest run, rather than as a new one."""
+        return bool(self.resume or self.retry_failed or self.continue_from)
+
+    @property
     def is_partial(self) -> bool:
         return bool(self.only or self.from_step or self.to_step or self.apps or self.labels)
 

@@ -78,6 +78,8 @@ def test_a_missing_config_says_where_it_was_looked_for(project: ProjectFolder) -
     assert "no file 'other.yaml'" in refused(project, "--config-file", "other.yaml")
     assert "nowhere" in refused(project, "nowhere")
     project.config(A)
+    project.write({"notes.md": ""})
+    assert "hint: files there: config.yaml\n" in refused(project, "--config-file", "other.yaml")
     assert "no file 'nope'" in refused(project, "--sources", "nope")
     assert "there is no profile 'prod'" in refused(project, "--profile", "prod")
 
@@ -260,6 +262,7 @@ USAGE = {
     "--timeout soon": "`--timeout` must be text such as `90s` or `1h30m`",
     "--timeout -1s": "--timeout",
     "--max-parallel 0": "--max-parallel",
+    "--no-parallel --max-parallel 3": "--no-parallel and --max-parallel 3 exclude each other",
     "--only templat": "did you mean 'template'?",
     "--from-step all": "stages are prepare, build, template, deploy",
     "--continue-from wbe": "did you mean",
@@ -292,7 +295,11 @@ def test_an_unknown_command_names_the_nearest(project: ProjectFolder) -> None:
 def test_variables_that_make_no_sense_are_refused(project: ProjectFolder) -> None:
     project.config("web: {type: helm, chart: ./charts/web}\n")
     project.write(chart("web"))
-    assert project("run", env={"SBKUBE_MAX_PARALLEL": "many"}).code == 2
+    for value in ("many", "0", "-1", "1.5"):
+        ended = project("run", env={"SBKUBE_MAX_PARALLEL": value})
+        assert ended.code == 2
+        assert f"variable SBKUBE_MAX_PARALLEL must be a number from 1 up, not {value!r}" in ended.err
+        assert "--max-parallel" not in ended.err
     assert project("run", env={"SBKUBE_HELM": "/nowhere"}).code == 2
     assert project("run", env={"SBKUBE_PROFILE": "none"}).code == 2
     assert not project.state.exists()

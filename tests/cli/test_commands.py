@@ -172,6 +172,18 @@ def test_plan_as_data_has_each_step_with_what_would_become_of_it(failed: Project
     }
 
 
+def test_a_plan_as_a_stream_is_a_line_for_each_step_and_one_for_the_rest(failed: ProjectFolder) -> None:
+    document = failed("plan", "--resume", "--output", "json").document
+    for args in (["plan", "--resume"], ["run", "--resume", "--dry-run"]):
+        *steps, summary = failed(*args, "--output", "ndjson").events
+        assert [step.pop("type") for step in steps] == ["step_planned"] * len(document["steps"])
+        assert all(step.pop("at") for step in steps)
+        assert steps == document["steps"]
+        assert (summary.pop("type"), bool(summary.pop("at"))) == ("run_planned", True)
+        assert summary == {key: value for key, value in document.items() if key != "steps"}
+        assert summary["counts"] == {"run": 3, "run_if": 0, "steps": 7}
+
+
 # Explain and logs
 
 

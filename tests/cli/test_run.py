@@ -238,9 +238,12 @@ def test_fail_fast_starts_nothing_more_and_resume_does_the_rest(project: Project
 
 def test_one_at_a_time_keeps_the_order_of_the_file(project: ProjectFolder) -> None:
     project.config("".join(effect(name) for name in "dbacfe"))
-    for option in (["--max-parallel", "1"], ["--max-workers", "1"], ["--no-parallel"]):
+    one = ["--max-parallel", "1"]
+    for option in (one, ["--max-workers", "1"], ["--no-parallel"], ["--no-parallel", *one]):
         assert project("run", *option).code == 0
         assert project.new_effects() == list("dbacfe")
+    assert project("run", "--no-parallel", env={"SBKUBE_MAX_PARALLEL": "8"}).code == 0
+    assert project.new_effects() == list("dbacfe")
     assert project("run", env={"SBKUBE_MAX_PARALLEL": "1"}).code == 0
     assert project.new_effects() == list("dbacfe")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Protocol
 
@@ -38,6 +38,14 @@ def event_line(event: Event, at: str) -> str:
 def ending_line(ending: Ending) -> str:
     """The last line of a stream."""
     return _line({"type": "run_ended", "at": now(), **_told(ending)})
+
+
+def plan_lines(document: Mapping[str, Any]) -> Iterator[str]:
+    """A preview as a stream: a line for each step, then one with all else that is known."""
+    rest = dict(document)
+    for step in rest.pop("steps"):
+        yield _line({"type": "step_planned", "at": now(), **step})
+    yield _line({"type": "run_planned", "at": now(), **rest})
 
 
 def document(view: Mapping[str, Any], ending: Ending) -> str:

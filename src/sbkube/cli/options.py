@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncclick as click
 
 from sbkube.cli.console import Console, Output
+from sbkube.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sbkube.planning import Asked
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 _STAGE = "STAGE"
@@ -49,8 +53,16 @@ class Where:
         for name in ("app_dir", "base_dir", "config_file", "sources", "profile", "state_dir"):
             value = getattr(self, name)
             if value is not None:
-                flags += [f"--{name.replace('_', '-')}", value]
+                flags += [flag(name), value]
         return flags
+
+    def profile_of(self, environ: Mapping[str, str]) -> str | None:
+        """Given, else that of the environment."""
+        return self.profile or environ.get("SBKUBE_PROFILE") or None
+
+
+def flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def where_options(command: Decorated) -> Decorated:
@@ -173,7 +185,6 @@ def run_options(command: Decorated) -> Decorated:
                 "--max-workers",
                 "max_parallel",
                 type=click.IntRange(min=1),
-                envvar="SBKUBE_MAX_PARALLEL",
                 metavar="N",
                 help="At most N steps at once. [env: SBKUBE_MAX_PARALLEL]",
             ),
@@ -198,6 +209,36 @@ def where_of(values: dict[str, Any]) -> Where:
     before = (context.find_root().obj if context is not None else None) or {}
     names = ("folder", "app_dir", "base_dir", "config_file", "sources", "profile", "state_dir")
     return Where(**{name: values.pop(name, None) or before.get(name) for name in names})
+
+
+def asked_of(values: dict[str, Any]) -> Asked:
+    """What the options of resume, stages and selection say; refuses those that contradict each other."""
+    from sbkube.api import Asked
+
+    goes_on = [flag(name) for name in ("resume", "retry_failed", "continue_from") if values.get(name)]
+    for name in ("only", "from_step", "to_step", "continue_from"):
+        if values.get(name) == "":
+            raise click.UsageError(f"{flag(name)} is empty")
+    if len(goes_on) > 1:
+        raise click.UsageError(f"{' and '.join(goes_on)} exclude each other")
+    if values.get("only") and (values.get("from_step") or values.get("to_step")):
+        raise click.UsageError("--only is one stage; --from-step and --to-step are a range")
+    if values.get("rerun_interrupted") and not goes_on:
+        raise click.UsageError("--rerun-interrupted goes with --resume, --retry-failed or --continue-from")
+    return Asked(**{**values, "apps": tuple(values["apps"]), "labels": tuple(values["labels"])})
+
+
+def most_at_once(given: int | None, one: bool, environ: Mapping[str, str]) -> int | None:
+    """Flags win over the environment."""
+    if one and given not in (None, 1):
+        raise click.UsageError(f"--no-parallel and --max-parallel {given} exclude each other")
+    if one or given is not None:
+        return 1 if one else given
+    told = environ.get("SBKUBE_MAX_PARALLEL", "").strip()
+    if told and not (told.isascii() and told.isdigit() and int(told)):
+        message = f"the environment variable SBKUBE_MAX_PARALLEL must be a number from 1 up, not {told!r}"
+        raise ConfigError(message, hint="`export SBKUBE_MAX_PARALLEL=8`, or unset it")
+    return int(told) if told else None
 
 
 def console_for(output: Output = "text", *, progress: bool = True) -> Console:

@@ -15,7 +15,8 @@ from sbkube.apps.fields import seconds
 from sbkube.cli.console import Console, plural
 from sbkube.cli.ending import Report, end_report
 from sbkube.cli.listener import Listener
-from sbkube.cli.options import Where, command_line
+from sbkube.cli.options import Where, command_line, flag
+from sbkube.cli.records import latest
 from sbkube.cli.signals import signals_to
 from sbkube.config.project import Project
 from sbkube.engine import Event, ExecutionState, FileStore, NeedsNotMet, RunControl, StepStatus
@@ -29,13 +30,12 @@ _TOLD = 8
 async def load_project(where: Where, *, goes_on: bool, environ: dict[str, str]) -> Project:
     """With `goes_on`, profile and config file are those of the latest run where they are not given."""
     folder = where.project_folder()
-    profile, config_file = where.profile or environ.get("SBKUBE_PROFILE") or None, where.config_file
+    profile, config_file = where.profile_of(environ), where.config_file
     if goes_on:
-        reader = api.state_of(folder, where.state_dir, environ)
-        latest = await reader.latest(profile, any_profile=profile is None)
-        if latest is not None:
-            profile = latest.profile
-            config_file = config_file or latest.metadata.get("config_file")
+        run = await latest(api.state_of(folder, where.state_dir, environ), where, environ)
+        if run is not None:
+            profile = run.profile
+            config_file = config_file or run.metadata.get("config_file")
     return api.load(
         folder, profile=profile, config_file=config_file, sources_file=where.sources, environ=environ
     )
@@ -180,10 +180,10 @@ def selecting(asked: Asked) -> list[str]:
     """The flags that say again what was asked for."""
     words = []
     for name in ("resume", "retry_failed", "rerun_interrupted"):
-        words += [f"--{name.replace('_', '-')}"] if getattr(asked, name) else []
+        words += [flag(name)] if getattr(asked, name) else []
     for name in ("continue_from", "only", "from_step", "to_step"):
         value = getattr(asked, name)
-        words += [f"--{name.replace('_', '-')}", value] if value else []
+        words += [flag(name), value] if value else []
     words += [word for app in asked.apps for word in ("--app", app)]
     return words + [word for label in asked.labels for word in ("-l", label)]
 

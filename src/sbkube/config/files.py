@@ -16,6 +16,7 @@ from sbkube.errors import ConfigError, NotYet, Position
 STEMS = ("sbkube", "config", "workspace")
 SUFFIXES = (".yaml", ".yml", ".toml")
 LEVELS_ABOVE = 5
+_TOLD = 12
 _NO_GROUPS = frozenset(
     [
         "charts",
@@ -107,7 +108,16 @@ def find_named(name: str | Path, folders: Iterable[Path]) -> Path:
             if os.path.exists(candidate) and not os.path.isdir(candidate):
                 return candidate
     places = dict.fromkeys(str(path.parent) for path in tried)
-    raise MissingConfig(f"there is no file {str(name)!r} in {' or '.join(places)}")
+    there = sorted({file.name for path in tried for file in _config_like(path.parent)})
+    raise MissingConfig(
+        f"there is no file {str(name)!r} in {' or '.join(places)}",
+        hint=f"files there: {', '.join(there[:_TOLD])}" if there else None,
+    )
+
+
+def _config_like(folder: Path) -> Iterator[Path]:
+    if folder.is_dir():
+        yield from (path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
 
 
 def read_document(path: Path) -> Document:

@@ -7,8 +7,8 @@ from typing import Any
 
 import asyncclick as click
 
-from sbkube.cli.commands.status import no_run_yet, recorded
 from sbkube.cli.options import console_for, where_of, where_options
+from sbkube.cli.records import no_run_yet, recorded
 
 
 @click.command(name="explain", help="Say why STEP (`app:stage`) ran, and what a resume would do with it.")

@@ -8,9 +8,9 @@ from typing import Any
 
 import asyncclick as click
 
-from sbkube.cli.commands.status import no_run_yet, recorded
 from sbkube.cli.console import duration
 from sbkube.cli.options import console_for, output_option, where_of, where_options
+from sbkube.cli.records import no_run_yet, recorded
 
 
 @click.command(name="history", help="List the runs of a project, newest first.")

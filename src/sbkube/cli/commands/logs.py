@@ -10,8 +10,8 @@ from urllib.parse import unquote
 
 import asyncclick as click
 
-from sbkube.cli.commands.status import no_run_yet, recorded
 from sbkube.cli.options import console_for, where_of, where_options
+from sbkube.cli.records import latest, no_run_yet, recorded
 from sbkube.errors import SbkubeError
 
 _LOG = re.compile(r"(.+)\.([a-z]+)\.(\d+)\.log")
@@ -31,8 +31,7 @@ class NothingLogged(SbkubeError):
 async def command(*, step: str, run: int | None, attempt: int | None, **values: Any) -> int:
     where, console = where_of(values), console_for()
     reader = recorded(where)
-    profile = where.profile or os.environ.get("SBKUBE_PROFILE") or None
-    state = await reader.latest(profile, any_profile=profile is None)
+    state = await latest(reader, where, os.environ)
     if state is None:
         return no_run_yet(console, where)
     app, _, stage = step.partition(":")

@@ -9,10 +9,11 @@ from typing import Any
 import asyncclick as click
 
 from sbkube import api
-from sbkube.api import Asked, Preview, Request
-from sbkube.cli.commands.run import _refuse_contradictions
+from sbkube.api import Preview, Request
 from sbkube.cli.console import Console, plural
+from sbkube.cli.machine import plan_lines
 from sbkube.cli.options import (
+    asked_of,
     console_for,
     output_option,
     resume_options,
@@ -23,7 +24,7 @@ from sbkube.cli.options import (
 )
 from sbkube.cli.running import load_project, naming_what_runs_needs, notices, preview_rows
 from sbkube.config.project import Project
-from sbkube.engine import StepStatus
+from sbkube.engine import Decision, StepStatus
 from sbkube.planning import missing_files
 
 
@@ -33,14 +34,12 @@ from sbkube.planning import missing_files
 @stage_options
 @selection_options
 @click.option("--target", metavar="cluster|DIR", help="Where deploys go.")
-@output_option("text", "json")
+@output_option("text", "json", "ndjson")
 async def command(*, output: Any, target: str | None, **values: Any) -> int:
     where = where_of(values)
-    _refuse_contradictions(values)
     environ = dict(os.environ)
-    request = Request(asked=Asked(**values), target=target, state_dir=where.state_dir)
-    goes_on = request.asked.resume or request.asked.retry_failed or request.asked.continue_from is not None
-    project = await load_project(where, goes_on=goes_on, environ=environ)
+    request = Request(asked_of(values), target=target, state_dir=where.state_dir)
+    project = await load_project(where, goes_on=request.asked.goes_on, environ=environ)
     with naming_what_runs_needs(request, where):
         return await show_plan(project, request, console_for(output), environ)
 
@@ -54,8 +53,11 @@ async def show_plan(project: Project, request: Request, console: Console, enviro
     if console.output == "text":
         console.data(_text(preview))
         console.say(_summary(preview))
-    else:
+    elif console.output == "json":
         console.data(json.dumps(_document(preview), indent=2))
+    else:
+        for line in plan_lines(_document(preview)):
+            console.data(line)
     return 0
 
 
@@ -66,12 +68,16 @@ def _text(preview: Preview) -> str:
     return "\n".join(f"{action:<{first}}  {id:<{second}}  {why}".rstrip() for action, id, why in rows)
 
 
+def _counts(decision: Decision) -> dict[str, int]:
+    total = sum(1 for step in decision.steps.values() if step.status is not StepStatus.SKIPPED)
+    conditional = len(decision.conditional)
+    return {"run": len(decision.to_run) - conditional, "run_if": conditional, "steps": total}
+
+
 def _summary(preview: Preview) -> str:
-    decision = preview.decision
-    total = plural(sum(1 for s in decision.steps.values() if s.status is not StepStatus.SKIPPED), "step")
-    certain = len(decision.to_run) - len(decision.conditional)
-    also = f", {len(decision.conditional)} more if something changes" if decision.conditional else ""
-    return f"would run {certain} of {total}{also}"
+    counts = _counts(preview.decision)
+    also = f", {counts['run_if']} more if something changes" if counts["run_if"] else ""
+    return f"would run {counts['run']} of {plural(counts['steps'], 'step')}{also}"
 
 
 def _document(preview: Preview) -> dict[str, Any]:
@@ -83,5 +89,6 @@ def _document(preview: Preview) -> dict[str, Any]:
             {"step": id, "action": action, "reason": why, "changed": preview.changes.get(id, [])}
             for action, id, why in preview_rows(preview)
         ],
+        "counts": _counts(decision),
         "gone": list(decision.gone),
     }

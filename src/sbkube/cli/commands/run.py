@@ -9,7 +9,9 @@ import asyncclick as click
 
 from sbkube.cli.options import (
     Where,
+    asked_of,
     console_for,
+    most_at_once,
     resume_options,
     run_options,
     selection_options,
@@ -29,6 +31,18 @@ async def command(**values: Any) -> int:
     return await carry_out(where_of(values), **values)
 
 
+def stage_command(stage: str) -> click.Command:
+    @click.command(name=stage, help=f"Run the stage {stage}; the same as `run --only {stage}`.")
+    @where_options
+    @resume_options
+    @selection_options
+    @run_options
+    async def command(**values: Any) -> int:
+        return await carry_out(where_of(values), only=stage, **values)
+
+    return command
+
+
 async def carry_out(
     where: Where,
     *,
@@ -44,51 +58,31 @@ async def carry_out(
     **asked: Any,
 ) -> int:
     """Everything after the command line; the exit code."""
-    _refuse_contradictions(asked)
+    chosen = asked_of(asked)
     if target == "":
         raise click.UsageError("--target is empty")
-    from sbkube.api import Asked, Request
+    from sbkube.api import Request
     from sbkube.cli.running import RunSession, load_project, naming_what_runs_needs, time_limit
 
     console = console_for(output, progress=not no_progress)
     environ = dict(os.environ)
     request = Request(
-        asked=Asked(**asked),
+        asked=chosen,
         target=target,
         state_dir=where.state_dir,
         helm=helm,
-        max_parallel=1 if no_parallel else max_parallel,
+        max_parallel=most_at_once(max_parallel, no_parallel, environ),
         fail_fast=fail_fast,
         deadline=time_limit(timeout),
     )
-    goes_on = request.asked.resume or request.asked.retry_failed or request.asked.continue_from is not None
-    project = await load_project(where, goes_on=goes_on, environ=environ)
+    project = await load_project(where, goes_on=chosen.goes_on, environ=environ)
     if dry_run:
         from sbkube.cli.commands.plan import show_plan
 
         with naming_what_runs_needs(request, where):
             return await show_plan(project, request, console, environ)
-    if goes_on:
+    if chosen.goes_on:
         from sbkube.cli.asking import with_answers
 
         request = await with_answers(project, request, console, environ)
     return await RunSession(project, request, where, console, environ).run()
-
-
-def _refuse_contradictions(asked: dict[str, Any]) -> None:
-    given = [
-        f"--{name.replace('_', '-')}"
-        for name in ("resume", "retry_failed", "continue_from")
-        if asked.get(name)
-    ]
-    for name in ("only", "from_step", "to_step", "continue_from"):
-        if asked.get(name) == "":
-            raise click.UsageError(f"--{name.replace('_', '-')} is empty")
-    if len(given) > 1:
-        raise click.UsageError(f"{' and '.join(given)} exclude each other")
-    if asked.get("only") and (asked.get("from_step") or asked.get("to_step")):
-        raise click.UsageError("--only is one stage; --from-step and --to-step are a range")
-    if asked.get("rerun_interrupted") and not given:
-        raise click.UsageError("--rerun-interrupted goes with --resume, --retry-failed or --continue-from")
-    for name in ("apps", "labels"):
-        asked[name] = tuple(asked.get(name) or ())

@@ -8,7 +8,8 @@ from typing import Any
 import asyncclick as click
 
 from sbkube.cli.console import Console
-from sbkube.cli.options import Where, console_for, output_option, where_of, where_options
+from sbkube.cli.options import console_for, output_option, where_of, where_options
+from sbkube.cli.records import latest, no_run_yet, recorded
 
 
 @click.command(name="status", help="Show how the last run stands.")
@@ -17,8 +18,7 @@ from sbkube.cli.options import Where, console_for, output_option, where_of, wher
 async def command(*, output: Any, **values: Any) -> int:
     where, console = where_of(values), console_for(output)
     reader = recorded(where)
-    profile = where.profile or os.environ.get("SBKUBE_PROFILE") or None
-    state = await reader.latest(profile, any_profile=profile is None)
+    state = await latest(reader, where, os.environ)
     if await reader.view_is_edited():
         console.warn(f"{reader.latest_view} was edited by hand; such edits are not read")
     if state is None:
@@ -28,21 +28,6 @@ async def command(*, output: Any, **values: Any) -> int:
     else:
         console.data(_text(state, console))
     return 0
-
-
-def recorded(where: Where) -> Any:
-    from sbkube.engine import FileStore
-    from sbkube.wiring import state_folder
-
-    folder = where.project_folder()
-    return FileStore.read(state_folder(folder, where.state_dir, os.environ))
-
-
-def no_run_yet(console: Console, where: Where) -> int:
-    from sbkube.cli.options import command_line
-
-    console.error("no run is recorded here", f"`{command_line('run', *where.flags)}` starts one")
-    return 2
 
 
 def _text(state: Any, console: Console) -> str:
