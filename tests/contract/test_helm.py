@@ -38,6 +38,7 @@ from sbkube.helm.binary import BinaryHelm
 from sbkube.helm.embedded import EmbeddedHelm
 from sbkube.helm.fake import FakeHelm
 from sbkube.helm.select import embedded_is_installed
+from sbkube.helm.values import final_values
 
 pytestmark = pytest.mark.anyio
 
@@ -382,3 +383,38 @@ async def test_the_fake_keeps_the_contract_for_charts_as_simple_as_itself(charts
         await FakeHelm().render(RenderRequest(charts / "broken" / "fail", "demo", "shop"))
     with pytest.raises(RenderError, match=r"YAML parse error on not-yaml/templates/a\.yaml"):
         await FakeHelm().render(RenderRequest(charts / "broken" / "not-yaml", "demo", "shop"))
+
+
+@pytest.fixture(scope="module")
+def printer(charts: Path) -> Path:
+    """A chart that prints one value as a template sees it."""
+    chart = charts / "printer"
+    (chart / "templates").mkdir(parents=True)
+    (chart / "Chart.yaml").write_text("apiVersion: v2\nname: printer\nversion: 1.0.0\n")
+    (chart / "templates" / "a.yaml").write_text("value: {{ .Values.n }}\n")
+    return chart
+
+
+PRINTED = {
+    999_999: "999999",
+    1_000_000: "1e+06",
+    -12_345_678_901: "-1.2345678901e+10",
+    0: "0",
+    2**60: "1.152921504606847e+18",
+    123_456_789.5: "1.234567895e+08",
+    0.0001: "0.0001",
+    0.00001: "1e-05",
+    1.50: "1.5",
+    True: "true",
+    "1000000": "1000000",
+}
+
+
+async def test_every_helm_prints_a_number_alike_whether_a_file_or_set_values_gave_it(
+    helm: Helm, printer: Path
+) -> None:
+    for number, printed in PRINTED.items():
+        for values in (final_values([{"n": number}]), final_values([], {"n": number})):
+            request = RenderRequest(printer, "demo", "shop", values, KUBE)
+            for one in (helm, FakeHelm()):
+                assert (await one.render(request)).manifests.endswith(f"\nvalue: {printed}\n")

@@ -9,15 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import yaml
 from anyio.lowlevel import checkpoint
 
+from ..documents import merge
 from .base import ChartError, Helm, LintMessage, Rendered, RenderError, RenderRequest, as_json
 from .split import NOTES, NotADocument, arrange, joined
-from .values import merged
 
 
 @dataclass(slots=True)
@@ -55,7 +56,7 @@ def _rendered(request: RenderRequest) -> Rendered:
     facts = {
         "Release": {"Name": request.release, "Namespace": request.namespace},
         "Chart": {"Name": name},
-        "Values": merged(_mapping(request.chart / "values.yaml"), request.values),
+        "Values": merge(_mapping(request.chart / "values.yaml"), request.values),
     }
     files = {
         f"{name}/{file}": _filled(text, f"{name}/{file}", facts, request.chart)
@@ -85,13 +86,26 @@ def _filled(text: str, source: str, facts: Mapping[str, Any], chart: Path) -> st
         at: Any = facts
         for part in found[1].split(".")[1:]:
             at = at.get(part) if isinstance(at, Mapping) else None
-        return "" if at is None else str(at)
+        return "" if at is None else _as_go_prints(at)
 
     filled = re.sub(r"\{\{-?\s*(\.[\w.]+)\s*-?\}\}", value, text)
     if "{{" in filled:
         line = filled[: filled.index("{{")].count("\n") + 1
         raise RenderError(f"template: {source}:{line}: the fake Helm knows no such action", chart=chart)
     return filled
+
+
+def _as_go_prints(value: Any) -> str:
+    """Values are JSON to Helm, so every number is a float to a template: a million prints as `1e+06`."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, int | float):
+        return str(value)
+    number = Decimal(repr(float(value))).normalize()
+    if -4 <= number.adjusted() < 6:
+        return f"{number:f}"
+    digits, _, exponent = f"{number:e}".partition("e")
+    return f"{digits}e{int(exponent):+03}"
 
 
 def _metadata(chart: Path) -> dict[str, Any]:

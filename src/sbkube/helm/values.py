@@ -6,7 +6,8 @@ afterwards, list indexes would come out wrong.
 
 One thing cannot be had: a number given with `--set` on the command line is an integer to a template, while both Helms
 get these values as JSON, where a template sees a float. `{{ .Values.n }}` of a million prints `1e+06`, as it does with a
-values file; `{{ int .Values.n }}` is what charts write.
+values file; `{{ int .Values.n }}` is what charts write, and who cannot change the chart gives the number as text. The
+library takes JSON and nothing else, and a program that is given `--set` would render another chart than the library.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from ..documents import merge
 from .base import ValuesError
 
 DEEPEST_NAME = 30
@@ -29,7 +31,7 @@ def final_values(
     """`set_values`: `path: value` with the value's own type, or `--set` expressions."""
     values: dict[str, Any] = {}
     for file in files:
-        values = merged(values, file)
+        values = merge(values, file)
     values = copy.deepcopy(values)
     if isinstance(set_values, Mapping):
         for path, value in set_values.items():
@@ -38,15 +40,6 @@ def final_values(
         for expression in set_values:
             set_into(values, expression)
     return values
-
-
-def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    result = dict(under)
-    for key, value in over.items():
-        below: Any = result.get(key)
-        both = isinstance(value, Mapping) and isinstance(below, Mapping)
-        result[key] = merged(below, value) if both else value
-    return result
 
 
 def set_into(values: dict[str, Any], expression: str) -> None:
