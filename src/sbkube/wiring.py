@@ -159,7 +159,7 @@ class Workshop:
             inputs=stage.inputs,
             late_inputs=partial(_inputs_now, place.app, place, stage, digests) if stage.files else None,
             pools=stage.pools,
-            time_limit=stage.time_limit,
+            time_limit=None if place.app.ends_in_time else stage.time_limit,
             retry=stage.retry,
             on_interrupt=stage.on_interrupt,
             output_holds=self._output_holds(place.app, stage),

@@ -107,7 +107,7 @@ def test_a_failing_command_is_reported_with_its_line_its_output_and_how_to_go_on
     )
     ended = project("run")
     assert ended.code == 1
-    assert "config.yaml:8: 'echo no space; exit 3' failed: exit code 3" in ended.err
+    assert "config.yaml:8: 'echo no space; exit 3' (command 2 of 2) failed: exit code 3" in ended.err
     assert "| no space" in ended.err
     assert "log: .sbkube/runs/000001/logs/a.deploy.1.log" in ended.err
     assert "blocked by a:deploy: b:deploy" in ended.err

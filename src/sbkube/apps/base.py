@@ -46,6 +46,8 @@ class App(Model):
     is_deployed: ClassVar[bool] = False
     """Its objects go to the target, which may prune them when the app is gone."""
     unless_said: ClassVar[OnInterrupt] = "rerun"
+    ends_in_time: ClassVar[bool] = False
+    """It stops at its time limit by itself, since it can say what took so long."""
 
     type: str
     depends_on: tuple[

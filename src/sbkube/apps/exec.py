@@ -3,28 +3,66 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
+import anyio
 from pydantic import Field, field_validator
 
 from sbkube.apps.base import App, OnInterrupt, Stage
 from sbkube.apps.fields import FromEnv, NotEmpty, Secret
 from sbkube.apps.work import Json, Place, Reading, Work
 from sbkube.errors import Position, SbkubeError
-from sbkube.process import Exit, run_process
+from sbkube.process import CannotStart, CommandTimedOut, Exit, run_process
 
 Command = NotEmpty | Annotated[tuple[str, ...], Field(min_length=1)]
 
 _FORBIDDEN = ("0", "false", "no", "off")
 
 
+@dataclass(frozen=True, slots=True)
+class Which:
+    """One command of an app's list, in the words of an error."""
+
+    command: Command
+    place: int
+    """From 1."""
+    among: int
+    where: Position
+
+    def __str__(self) -> str:
+        text = self.command if isinstance(self.command, str) else shlex.join(self.command)
+        first, *more = text.strip().splitlines() or [""]
+        told = f"{first[:_LONGEST]!r}" + (" …" if more or len(first) > _LONGEST else "")
+        return told if self.among == 1 else f"{told} (command {self.place} of {self.among})"
+
+
+_LONGEST = 200
+
+
 class CommandFailed(SbkubeError):
     """A command of an app ended with an error."""
 
-    def __init__(self, command: str, ended: Exit, where: Position) -> None:
-        super().__init__(f"{command!r} failed: {ended}", where=where)
-        self.command = command
+    def __init__(self, which: Which, ended: Exit) -> None:
+        super().__init__(f"{which} failed: {ended}", where=which.where)
+        self.which = which
         self.code = ended.code
+
+
+class CommandNotStarted(SbkubeError):
+    def __init__(self, which: Which, error: CannotStart) -> None:
+        super().__init__(f"{which} cannot be started: {error}", hint=error.hint, where=which.where)
+        self.which = which
+
+
+class CommandOverdue(SbkubeError, TimeoutError):
+    """The time limit, which is that of all commands of the app together, was over."""
+
+    def __init__(self, which: Which, seconds: float) -> None:
+        message = f"{which} was stopped: the app's commands took longer than its time limit of {seconds:g} s"
+        super().__init__(message, where=which.where)
+        self.which = which
+        self.seconds = seconds
 
 
 class CommandsForbidden(SbkubeError):
@@ -48,6 +86,7 @@ class ExecApp(App):
 
     stages: ClassVar[tuple[Stage, ...]] = ("deploy",)
     unless_said: ClassVar[OnInterrupt] = "ask"
+    ends_in_time: ClassVar[bool] = True
 
     type: Literal["exec"]
     commands: Annotated[tuple[Command, ...], Field(min_length=1)]
@@ -72,8 +111,10 @@ class ExecApp(App):
         if work.env.get("SBKUBE_ALLOW_EXEC", "").lower() in _FORBIDDEN:
             raise CommandsForbidden(work.place.where("commands"))
         env = {**work.env, **self._own_env(work)}
+        ends = None if work.time_limit is None else anyio.current_time() + work.time_limit
         for index, command in enumerate(self.commands):
-            await self._run(command, index, env, work)
+            where = work.place.where("commands", index)
+            await self._run(Which(command, index + 1, len(self.commands), where), env, work, ends)
         return None
 
     def _own_env(self, work: Work) -> dict[str, str]:
@@ -95,7 +136,7 @@ class ExecApp(App):
         lines = {line for secret in secrets for line in (secret, *secret.splitlines()) if line.strip()}
         return sorted(lines, key=len, reverse=True)
 
-    async def _run(self, command: Command, index: int, env: dict[str, str], work: Work) -> None:
+    async def _run(self, which: Which, env: dict[str, str], work: Work, ends: float | None) -> None:
         hidden = self._hidden(work)
 
         async def on_line(line: str) -> None:
@@ -103,8 +144,13 @@ class ExecApp(App):
                 line = line.replace(secret, "***")
             await work.log(line)
 
-        words = command if isinstance(command, str) else list(command)
-        ended = await run_process(words, cwd=work.place.folder, env=env, on_line=on_line)
+        words = which.command if isinstance(which.command, str) else list(which.command)
+        left = None if ends is None else max(ends - anyio.current_time(), 0.0)
+        try:
+            ended = await run_process(words, cwd=work.place.folder, env=env, on_line=on_line, time_limit=left)
+        except CommandTimedOut as error:
+            raise CommandOverdue(which, work.time_limit or 0.0) from error
+        except CannotStart as error:
+            raise CommandNotStarted(which, error) from error
         if not ended.ok:
-            told = command if isinstance(command, str) else shlex.join(command)
-            raise CommandFailed(told, ended, work.place.where("commands", index))
+            raise CommandFailed(which, ended)

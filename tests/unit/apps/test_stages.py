@@ -12,7 +12,13 @@ import pytest
 
 from sbkube.apps.base import Stage
 from sbkube.apps.charts import OutsideChart, UnusableChart
-from sbkube.apps.exec import CommandFailed, CommandsForbidden, SecretMissing
+from sbkube.apps.exec import (
+    CommandFailed,
+    CommandNotStarted,
+    CommandOverdue,
+    CommandsForbidden,
+    SecretMissing,
+)
 from sbkube.apps.helm import ChartFailed
 from sbkube.apps.manifests import NotAManifest
 from sbkube.apps.work import FileMissing, Outputs, Work
@@ -41,6 +47,7 @@ class Bench:
         self.outputs = Outputs(folder / "out")
         self.inputs: dict[Stage, Path] = {}
         self.log: list[str] = []
+        self.time_limit = 7.0
 
     def write(self, files: Mapping[str, str]) -> None:
         for name, text in files.items():
@@ -80,7 +87,7 @@ class Bench:
             target=self.target,
             env={"PATH": os.environ["PATH"], **(env or {})},
             log=log,
-            time_limit=7.0,
+            time_limit=self.time_limit,
         )
 
     async def _helm(self) -> Helm:
@@ -230,9 +237,52 @@ async def test_commands_run_in_order_in_the_folder_of_the_config_and_return_noth
 
 
 async def test_the_first_command_that_fails_ends_the_step(bench: Bench) -> None:
-    with pytest.raises(CommandFailed, match=r"config\.yaml:3: 'exit 4' failed: exit code 4"):
+    with pytest.raises(
+        CommandFailed, match=r"config\.yaml:3: 'exit 4' \(command 2 of 3\) failed: exit code 4"
+    ):
         await bench.perform("deploy", exec_app("echo one", "exit 4", "echo two"))
     assert bench.log == ["one"]
+
+
+async def test_the_time_limit_is_for_all_commands_together_and_names_the_one_it_stopped(bench: Bench) -> None:
+    bench.time_limit = 0.5
+    told = (
+        r"config\.yaml:3: 'sleep 60' \(command 2 of 3\) was stopped: .* longer than its time limit of 0\.5 s"
+    )
+    with pytest.raises(CommandOverdue, match=told):
+        await bench.perform("deploy", exec_app("sleep 0.1", "sleep 60", "echo two"))
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("[nowhere, --all]", "'nowhere --all' cannot be started: command 'nowhere' was not found"),
+        ("[./plain]", "'./plain' cannot be started: command './plain' cannot be executed: permission denied"),
+    ],
+)
+async def test_a_command_that_cannot_start_is_told_with_its_line(
+    bench: Bench, command: str, told: str
+) -> None:
+    bench.write({"plain": "echo"})
+    with pytest.raises(CommandNotStarted) as raised:
+        await bench.perform("deploy", f"{{type: exec, commands: [{command}]}}")
+    assert f"config.yaml:3: {told}" in str(raised.value)
+    assert raised.value.hint
+
+
+async def test_a_working_folder_that_is_gone_is_told_with_the_line_of_the_command(bench: Bench) -> None:
+    app = exec_app('rmdir "$PWD" || rm -r "$PWD"', "echo two")
+    own = Bench(bench.folder / "own")
+    with pytest.raises(
+        CommandNotStarted, match=r"config\.yaml:3: 'echo two' \(command 2 of 2\) .* working folder"
+    ):
+        await own.perform("deploy", app)
+
+
+async def test_of_a_long_command_the_error_has_its_first_line(bench: Bench) -> None:
+    with pytest.raises(CommandFailed) as raised:
+        await bench.perform("deploy", '{type: exec, commands: ["true ' + "x" * 500 + '\\nexit 3"]}')
+    assert str(raised.value).endswith(f"'true {'x' * 195}' … failed: exit code 3")
 
 
 async def test_a_secret_is_hidden_in_what_a_command_prints(bench: Bench) -> None:
