@@ -77,6 +77,8 @@ class Request:
     fail_fast: bool = False
     deadline: float | None = None
     """Seconds for the whole run; then it is stopped."""
+    accept_target_change: bool = False
+    """Take over apps in the target that another project deployed; else their deploys fail."""
 
     @property
     def resume(self) -> Resume:
@@ -93,6 +95,8 @@ class Preview:
     """The run it would go on with or come after; None if there is none."""
     changes: Mapping[str, list[str]]
     """By step, the inputs that differ from those of its last completion."""
+    would_prune: tuple[str, ...]
+    """Apps that the run would remove from the target if it completes, since the project has them no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +164,8 @@ async def plan(
     previous = await reader.latest(project.profile)
     planned = await workshop.plan(request.asked, await _plan_of(reader, previous))
     decision, _ = await consider(previous, planned.graph, resume=request.resume, select=planned.select)
-    return Preview(planned, decision, previous, changes(decision, planned, await _plans(reader, previous)))
+    changed = changes(decision, planned, await _plans(reader, previous))
+    return Preview(planned, decision, previous, changed, await workshop.would_prune(request.asked))
 
 
 def changes(decision: Decision, planned: Planned, plans: Mapping[int, Plan | None]) -> dict[str, list[str]]:
@@ -225,13 +230,24 @@ async def run(
         decided.append(decision)
         if on_start is not None:
             changed = changes(decision, known.planned, known.plans)
-            on_start(Start(known.planned, decision, known.previous, changed, opened, workshop.helm_reason))
+            on_start(
+                Start(
+                    known.planned,
+                    decision,
+                    known.previous,
+                    changed,
+                    would_prune,
+                    opened,
+                    workshop.helm_reason,
+                )
+            )
 
     async with FileStore.open(workshop.state) as store:
         try:
             if await _is_outdated(known, reader, project, workshop):
                 known = await _known(reader, project, workshop, request)
             await workshop.target.start()
+            would_prune = await workshop.would_prune(request.asked)
             state = await run_graph(
                 known.planned.graph,
                 store=store,
@@ -247,8 +263,7 @@ async def run(
                 namespace=project.namespace,
                 metadata={**(metadata or {}), "config_file": _config_file(project)},
             )
-            prune = state.is_complete and not request.asked.is_partial
-            pruned = await workshop.tidy(state, prune=prune)
+            pruned = await workshop.tidy(state, request.asked)
         finally:
             with anyio.move_on_after(5, shield=True):
                 await workshop.close()
@@ -281,7 +296,7 @@ async def _is_outdated(known: _Known, reader: FileReader, project: Project, work
 
 def _workshop(project: Project, request: Request, environ: Mapping[str, str]) -> Workshop:
     state = state_folder(project.folder, request.state_dir, environ)
-    target = choose_target(project, request.target, state)
+    target = choose_target(project, request.target, state, takes_over=request.accept_target_change)
     return Workshop(project, state, target, environ, request.helm or environ.get("SBKUBE_HELM") or None)
 
 

@@ -39,6 +39,7 @@ from sbkube.helm.select import choose_helm
 from sbkube.planning import AppPlace, Asked, StagePlan, plan_stages, readings, selection
 from sbkube.targets.base import Target
 from sbkube.targets.directory import DirectoryTarget
+from sbkube.targets.owned import Owner
 
 STATE_FOLDER = ".sbkube"
 _KEY_SIZE = 32
@@ -51,7 +52,7 @@ def state_folder(project: Path, override: str | None, environ: Mapping[str, str]
     return Path(chosen).absolute() if chosen else project / STATE_FOLDER
 
 
-def choose_target(project: Project, override: str | None, state: Path) -> Target:
+def choose_target(project: Project, override: str | None, state: Path, *, takes_over: bool = False) -> Target:
     """`override` is `cluster` or a path from the current folder."""
     written = project.target if override is None else override
     if written == "cluster":
@@ -62,7 +63,9 @@ def choose_target(project: Project, override: str | None, state: Path) -> Target
     folder = project.folder if override is None else Path.cwd()
     path = Path(os.path.normpath(folder / Path(written).expanduser()))
     # The same folder is the same target, however and from wherever it was named.
-    return DirectoryTarget(path, os.path.relpath(path, project.folder), state_folder=state)
+    written_as = os.path.relpath(path, project.folder)
+    owner = Owner.of(path, project.folder, project.profile)
+    return DirectoryTarget(path, written_as, owner, takes_over=takes_over, state_folder=state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,15 +140,23 @@ class Workshop:
             if self._helm is not None:
                 await self._helm.aclose()
 
-    async def tidy(self, state: ExecutionState, *, prune: bool) -> list[str]:
+    async def would_prune(self, asked: Asked) -> tuple[str, ...]:
+        """Apps that a completed run would remove from the target."""
+        kept = self._kept(asked)
+        return tuple(await self.target.would_prune(kept)) if kept else ()
+
+    def _kept(self, asked: Asked) -> set[str]:
+        """The apps that stay when the target is pruned; without one, nothing is."""
+        # A config that was emptied by accident must not empty the target.
+        apps = {} if asked.is_partial else self.project.apps
+        return {name for name, app in apps.items() if app.enabled and app.is_deployed}
+
+    async def tidy(self, state: ExecutionState, asked: Asked) -> list[str]:
         """After a run: what no app has any more goes from the target; returns what was pruned."""
         used = [step.output["path"] for step in state.steps.values() if _has_path(step.output)]
         await run_sync(self.outputs.remove_unused, used, time.time() - _OUTPUTS_ARE_KEPT)
-        if not prune:
-            return []
-        kept = {name for name, app in self.project.apps.items() if app.enabled and app.is_deployed}
-        # A config that was emptied by accident must not empty the target.
-        return await self.target.prune(kept) if kept else []
+        kept = self._kept(asked)
+        return await self.target.prune(kept) if kept and state.is_complete else []
 
     # Steps
 

@@ -45,14 +45,18 @@ def end_report(
     *,
     seconds: float,
     flags: Sequence[str] = (),
+    run_flags: Sequence[str] = (),
     signal: int | None = None,
     why: Why | None = None,
     log_path: Callable[[str, int], str | None] = lambda step, attempt: None,
     tail: Callable[[str], Sequence[str]] = lambda step: (),
     marks: Marks = UNICODE,
 ) -> Report:
-    """`why` is that of the run's control; `tail` gives the last lines that a step logged."""
-    ending = _Ending(state, decision, seconds, flags, signal, why, log_path, tail, marks)
+    """`flags` say which project, `run_flags` are what only a run must repeat.
+
+    `why` is that of the run's control; `tail` gives the last lines that a step logged.
+    """
+    ending = _Ending(state, decision, seconds, flags, run_flags, signal, why, log_path, tail, marks)
     return Report(tuple(ending.lines()), ending.exit_code, tuple(ending.commands()))
 
 
@@ -62,6 +66,7 @@ class _Ending:
     decision: Decision
     seconds: float
     flags: Sequence[str]
+    run_flags: Sequence[str]
     signal: int | None
     why: Why | None
     log_path: Callable[[str, int], str | None]
@@ -232,15 +237,10 @@ class _Ending:
         ), f"runs {doubt} again, and what is left"
 
     def _logs(self, step: str) -> str:
-        """Where a run deploys to is nothing that `logs` wants to know."""
-        flags = list(self.flags)
-        if "--target" in flags:
-            at = flags.index("--target")
-            del flags[at : at + 2]
-        return shlex.join(("sbkube", "logs", step, *flags))
+        return shlex.join(("sbkube", "logs", step, *self.flags))
 
     def _command(self, *words: str) -> str:
-        return shlex.join(("sbkube", *words, *self.flags))
+        return shlex.join(("sbkube", *words, *self.flags, *self.run_flags))
 
 
 _COUNTED = (

@@ -35,9 +35,9 @@ def event_line(event: Event, at: str) -> str:
     return _line({"type": snake_case(type(event).__name__), "at": at, **told})
 
 
-def ending_line(ending: Ending) -> str:
+def ending_line(ending: Ending, pruned: Sequence[str] = ()) -> str:
     """The last line of a stream."""
-    return _line({"type": "run_ended", "at": now(), **_told(ending)})
+    return _line({"type": "run_ended", "at": now(), **_told(ending, pruned)})
 
 
 def plan_lines(document: Mapping[str, Any]) -> Iterator[str]:
@@ -48,9 +48,9 @@ def plan_lines(document: Mapping[str, Any]) -> Iterator[str]:
     yield _line({"type": "run_planned", "at": now(), **rest})
 
 
-def document(view: Mapping[str, Any], ending: Ending) -> str:
-    """The one document of `--output json`: the view as `status --output json` prints it, and how to go on."""
-    return _line({**view, **_told(ending)})
+def document(view: Mapping[str, Any], ending: Ending, pruned: Sequence[str] = ()) -> str:
+    """The one document of `--output json`: what `status --output json` prints, what was pruned, how to go on."""
+    return _line({**view, **_told(ending, pruned)})
 
 
 def error_line(error: BaseException, message: str, hint: str | None, exit_code: int) -> str:
@@ -60,8 +60,8 @@ def error_line(error: BaseException, message: str, hint: str | None, exit_code: 
     return _line({"type": "error", "at": now(), "error": what, "exit_code": exit_code})
 
 
-def _told(ending: Ending) -> dict[str, Any]:
-    return {"exit_code": ending.exit_code, "commands": list(ending.commands)}
+def _told(ending: Ending, pruned: Sequence[str]) -> dict[str, Any]:
+    return {"exit_code": ending.exit_code, "commands": list(ending.commands), "pruned": list(pruned)}
 
 
 def _line(value: Mapping[str, Any]) -> str:

@@ -179,6 +179,11 @@ def run_options(command: Decorated) -> Decorated:
             click.option(
                 "--target", metavar="cluster|DIR", help="Where deploys go. [default: what the project says]"
             ),
+            click.option(
+                "--accept-target-change",
+                is_flag=True,
+                help="Take over apps in the target that another project deployed.",
+            ),
             click.option("--dry-run", is_flag=True, help="Show what would run, and why; change nothing."),
             click.option(
                 "--max-parallel",

@@ -67,11 +67,6 @@ class RunSession:
     def state(self) -> Path:
         return state_folder(self.project.folder, self.request.state_dir, self.environ)
 
-    @property
-    def flags(self) -> list[str]:
-        """What the commands that go on must repeat."""
-        return flags_of(self.where, self.request)
-
     async def run(self) -> int:
         began = time.monotonic()
         for notice in notices(self.project, self.request.asked):
@@ -134,7 +129,8 @@ class RunSession:
             outcome.state,
             outcome.decision,
             seconds=seconds,
-            flags=self.flags,
+            flags=self.where.flags,
+            run_flags=run_flags(self.request),
             signal=signal,
             why=self.control.why,
             log_path=lambda step, attempt: self.log_of(step, attempt, run),
@@ -150,11 +146,11 @@ class RunSession:
             from sbkube.cli.machine import document
 
             view = await FileStore.read(self.state).view(outcome.state)
-            self.console.data(document(json.loads(view), report))
+            self.console.data(document(json.loads(view), report, outcome.pruned))
         elif self.console.output == "ndjson":
             from sbkube.cli.machine import ending_line
 
-            self.console.data(ending_line(report))
+            self.console.data(ending_line(report, outcome.pruned))
 
 
 def notices(project: Project, asked: Asked) -> list[str]:
@@ -167,13 +163,18 @@ def naming_what_runs_needs(request: Request, where: Where) -> Iterator[None]:
     try:
         yield
     except NeedsNotMet as error:
-        words = command_line("run", *selecting(request.asked), "--with-needs", *flags_of(where, request))
+        words = command_line(
+            "run", *selecting(request.asked), "--with-needs", *where.flags, *run_flags(request)
+        )
         error.hint = error.hint or f"`{words}` runs them too"
         raise
 
 
-def flags_of(where: Where, request: Request) -> list[str]:
-    return [*where.flags, *(["--target", request.target] if request.target is not None else [])]
+def run_flags(request: Request) -> list[str]:
+    """What a run that goes on must repeat, beside which project it is."""
+    target = ["--target", request.target] if request.target is not None else []
+    accept = ["--accept-target-change"] if request.accept_target_change else []
+    return [*target, *accept]
 
 
 def selecting(asked: Asked) -> list[str]:
@@ -207,7 +208,13 @@ def headlines(start: Start, request: Request) -> list[str]:
         )
     else:
         lines.append(f"run {opened.run}{profile} goes on: {amount}")
-    return lines + _what_changed(start)
+    return [*lines, *_what_changed(start), *(f"  {line}" for line in what_goes(start))]
+
+
+def what_goes(preview: Preview) -> list[str]:
+    """Told before it happens; all of it, however much."""
+    gone = ", ".join(preview.would_prune)
+    return [f"would prune from the target: {gone}"] if gone else []
 
 
 def _last_run(previous: ExecutionState) -> str:

@@ -49,6 +49,10 @@ class Target(Protocol):
         """Whether the app is there as `deploy` left it. Needs no `start`."""
         ...
 
+    async def would_prune(self, keep: AbstractSet[str]) -> list[str]:
+        """What `prune` would remove now. Needs no `start` and writes nothing."""
+        ...
+
     async def prune(self, keep: AbstractSet[str]) -> list[str]:
         """Removes the apps that we deployed and that are not to be kept; names what it removed."""
         ...

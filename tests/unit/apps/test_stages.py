@@ -28,6 +28,7 @@ from sbkube.helm.base import Helm
 from sbkube.helm.fake import FakeHelm
 from sbkube.planning import AppPlace
 from sbkube.targets.directory import DirectoryTarget
+from sbkube.targets.owned import Owner
 
 pytestmark = pytest.mark.anyio
 
@@ -43,7 +44,7 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.helm = FakeHelm()
-        self.target = DirectoryTarget(folder / "rendered", "rendered", grace=0.0)
+        self.target = DirectoryTarget(folder / "rendered", "rendered", Owner(".."), grace=0.0)
         self.outputs = Outputs(folder / "out")
         self.inputs: dict[Stage, Path] = {}
         self.log: list[str] = []

@@ -17,12 +17,14 @@ import pytest
 from anyio import to_thread
 
 from sbkube.targets.base import Manifests, TargetUnwritable, UnsuitableTarget
-from sbkube.targets.directory import DirectoryTarget, ForeignFolder
-from sbkube.targets.owned import APPS_FILE, AppsFileUnreadable
+from sbkube.targets.directory import DirectoryTarget
+from sbkube.targets.hidden import HiddenFolders
+from sbkube.targets.owned import APPS_FILE, AppsFileUnreadable, ForeignFolder, Owner
 from sbkube.targets.swap import rename_pair, swap_folders
 from sbkube.targets.trees import digest_tree
 
 pytestmark = pytest.mark.anyio
+OWNER = Owner("..", None)
 
 
 def generation(number: int) -> Manifests:
@@ -40,7 +42,7 @@ async def target(root: Path) -> DirectoryTarget:
 
 
 async def started(root: Path, **options: object) -> DirectoryTarget:
-    target = DirectoryTarget(root, "./rendered", **{"grace": 0.0} | options)  # type: ignore[arg-type]
+    target = DirectoryTarget(root, "./rendered", OWNER, **{"grace": 0.0} | options)  # type: ignore[arg-type]
     await target.start()
     return target
 
@@ -54,7 +56,7 @@ def modes(paths: Iterable[Path]) -> set[int]:
 
 
 def named(root: Path) -> list[str]:
-    return json.loads((root / APPS_FILE).read_text())["apps"]
+    return list(json.loads((root / APPS_FILE).read_text())["apps"])
 
 
 async def test_an_app_is_a_folder_with_a_file_for_each_text_that_has_documents(
@@ -123,8 +125,8 @@ async def test_it_holds_only_what_was_recorded(target: DirectoryTarget, root: Pa
 
 async def test_it_tells_what_it_holds_before_it_was_started(target: DirectoryTarget, root: Path) -> None:
     deployed = await target.deploy("web", generation(1))
-    assert await DirectoryTarget(root, "elsewhere").holds("web", deployed.digest)
-    assert not await DirectoryTarget(root / "absent", "elsewhere").holds("web", deployed.digest)
+    assert await DirectoryTarget(root, "elsewhere", OWNER).holds("web", deployed.digest)
+    assert not await DirectoryTarget(root / "absent", "elsewhere", OWNER).holds("web", deployed.digest)
 
 
 async def test_what_cannot_be_read_is_not_held(target: DirectoryTarget) -> None:
@@ -205,8 +207,11 @@ async def test_a_name_without_a_folder_is_forgotten_at_the_start(root: Path) -> 
         ("", "is not JSON"),
         ("<<<<<<< HEAD\n", "is not JSON"),
         ("[]", "names no format"),
-        ('{"format": 2, "apps": []}', "has format 2, this sbkube writes 1"),
+        ('{"format": 3, "apps": {}}', "has format 3, this sbkube writes 2"),
         ('{"format": 1, "apps": [1]}', "has no list of apps"),
+        ('{"format": 2, "apps": ["web"]}', "does not say whose the apps are"),
+        ('{"format": 2, "apps": {"web": {"profile": null}}}', "does not say whose 'web' is"),
+        ('{"format": 2, "apps": {"web": {"project": "..", "profile": 1}}}', "does not say whose 'web' is"),
     ],
 )
 async def test_a_list_of_apps_that_we_did_not_write_is_refused_and_kept(
@@ -216,7 +221,7 @@ async def test_a_list_of_apps_that_we_did_not_write_is_refused_and_kept(
     (root / APPS_FILE).write_text(text)
     before = digest_tree(root)
     with pytest.raises(AppsFileUnreadable, match=reason) as refusal:
-        await DirectoryTarget(root, "it").start()
+        await DirectoryTarget(root, "it", OWNER).start()
     assert refusal.value.hint is not None
     assert digest_tree(root) == before
 
@@ -371,6 +376,7 @@ from pathlib import Path
 import anyio
 from sbkube.targets.base import Manifests
 from sbkube.targets.directory import DirectoryTarget
+from sbkube.targets.owned import Owner
 from sbkube.targets.swap import exchange
 
 root, way, renames = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
@@ -384,7 +390,7 @@ def dies(new, place, aside):
     os._exit(9)
 
 async def main():
-    target = DirectoryTarget(root, "it", swap=dies)
+    target = DirectoryTarget(root, "it", Owner(".."), swap=dies)
     await target.start()
     await target.deploy("web", Manifests(crds="c: 2\\n", manifests="m: 2\\n", hooks="h: 2\\n"))
 
@@ -412,10 +418,11 @@ async def test_a_crash_while_swapping_is_mended_by_the_next_start(
 
 
 async def test_of_several_folders_put_aside_the_last_one_comes_back(root: Path) -> None:
-    target = await started(root, swap=rename_pair, grace=30.0)
+    target, hidden = await started(root, swap=rename_pair, grace=30.0), HiddenFolders(root, OWNER)
     for number in range(12):
         await target.deploy("web", generation(number))
-    os.rename(root / "web", root / ".sbkube-old.web.1000")
+    aside = [hidden.fresh("old", "web") for _ in range(1000)]
+    os.rename(root / "web", aside[-1])
     await started(root)
     assert content(root / "web") == content_of(generation(11))
 
@@ -429,7 +436,16 @@ async def test_a_pruned_folder_does_not_come_back_after_a_crash(root: Path) -> N
 
 
 async def test_hidden_files_of_others_are_left_alone(target: DirectoryTarget, root: Path) -> None:
-    for name in [".git", ".sbkube-new", ".sbkube-new.web", ".sbkube-notes.web.1"]:
+    ours = HiddenFolders(root, OWNER).fresh("new", "web").name
+    others = HiddenFolders(root, Owner("../other")).fresh("gone", "web").name
+    for name in [
+        ".git",
+        ".sbkube-new",
+        ".sbkube-new.web",
+        ours.replace("new", "notes"),
+        f"{ours}.bak",
+        others,
+    ]:
         (root / name).mkdir()
     before = sorted(os.listdir(root))
     await started(root)

@@ -22,7 +22,7 @@ from sbkube.cli.options import (
     where_of,
     where_options,
 )
-from sbkube.cli.running import load_project, naming_what_runs_needs, notices, preview_rows
+from sbkube.cli.running import load_project, naming_what_runs_needs, notices, preview_rows, what_goes
 from sbkube.config.project import Project
 from sbkube.engine import Decision, StepStatus
 from sbkube.planning import missing_files
@@ -52,7 +52,8 @@ async def show_plan(project: Project, request: Request, console: Console, enviro
         console.warn(f"{file.where}: {file.what} {file.name!r} is missing, so {stage.id} would fail")
     if console.output == "text":
         console.data(_text(preview))
-        console.say(_summary(preview))
+        for line in (*what_goes(preview), _summary(preview)):
+            console.say(line)
     elif console.output == "json":
         console.data(json.dumps(_document(preview), indent=2))
     else:
@@ -91,4 +92,5 @@ def _document(preview: Preview) -> dict[str, Any]:
         ],
         "counts": _counts(decision),
         "gone": list(decision.gone),
+        "would_prune": list(preview.would_prune),
     }

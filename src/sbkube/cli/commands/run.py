@@ -51,6 +51,7 @@ async def carry_out(
     dry_run: bool = False,
     timeout: str | None = None,
     target: str | None = None,
+    accept_target_change: bool = False,
     max_parallel: int | None = None,
     no_parallel: bool = False,
     fail_fast: bool = False,
@@ -74,6 +75,7 @@ async def carry_out(
         max_parallel=most_at_once(max_parallel, no_parallel, environ),
         fail_fast=fail_fast,
         deadline=time_limit(timeout),
+        accept_target_change=accept_target_change,
     )
     project = await load_project(where, goes_on=chosen.goes_on, environ=environ)
     if dry_run:
