@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -270,6 +270,10 @@ class Asked:
 def selection(project: Project, stages: Sequence[StagePlan], asked: Asked) -> Selection:
     """Raises `ConfigError` for words that name no stage, app or label."""
     again = _continue_from(project, stages, asked.continue_from) if asked.continue_from else ()
+    if not isinstance(asked.rerun_interrupted, bool):
+        ids = [stage.id for stage in stages]
+        for id in asked.rerun_interrupted:
+            refuse_unknown_step(id, ids)
     if not asked.is_partial:
         return Selection(
             retry_failed=asked.retry_failed,
@@ -353,6 +357,13 @@ def _continue_from(project: Project, stages: Sequence[StagePlan], word: str) -> 
         known = [*STAGES, *project.apps, *(s.id for s in stages)]
         raise ConfigError(f"{word!r} is no stage, app or step", hint=nearest(word, known))
     return frozenset(found)
+
+
+def refuse_unknown_step(word: str, ids: Collection[str]) -> None:
+    if word not in ids:
+        of_app = [id for id in ids if id.startswith(f"{word}:")]
+        hint = f"steps of {word!r} are: {', '.join(of_app)}" if of_app else nearest(word, ids)
+        raise ConfigError(f"there is no step {word!r} in this project", hint=hint)
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -241,7 +241,7 @@ def test_a_disk_that_is_full_ends_with_what_was_and_was_not_saved(project: Proje
     ended = project.process("run", preexec_fn=lambda: _little_space(20_000))
     assert ended.code == 5, ended
     assert "Traceback" not in ended.err
-    assert "what was saved is not run again" in ended.err
+    assert "then `sbkube run --resume`: what was saved is not run again" in ended.err
     (project.root / "ok").touch()
     assert project("run", "--resume", "--rerun-interrupted").code == 0
     assert project.view["status"] == "completed"

@@ -152,9 +152,9 @@ def test_resume_without_a_run_starts_one_and_says_so(project: ProjectFolder) -> 
 @pytest.mark.parametrize("option", [["--retry-failed"], ["--continue-from", "deploy"]])
 def test_what_needs_a_run_is_refused_without_one(project: ProjectFolder, option: list[str]) -> None:
     project.config(effect("a"))
-    ended = project("run", *option)
+    ended = project("run", *option, "--app", "a", "--target", "out")
     assert ended.code == 2
-    assert "hint: " in ended.err
+    assert "hint: `sbkube run --app a --target out` starts one" in ended.err
     assert project.new_effects() == []
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from signal import Signals
 
+from ..api import EVERYTHING, Asked
 from ..engine.resume import Decision
 from ..engine.runner import Why
 from ..engine.state import ExecutionState, StepExecution, StepStatus
 from .console import UNICODE, Console, Marks, Style, clean, duration, plural
 from .failures import run_exit_code
+from .hints import selecting, to_go_on
+from .options import command_line
 from .progress import error_lines, names
 
 _IN_FULL = 5
@@ -44,6 +46,7 @@ def end_report(
     decision: Decision,
     *,
     seconds: float,
+    asked: Asked = EVERYTHING,
     flags: Sequence[str] = (),
     run_flags: Sequence[str] = (),
     signal: int | None = None,
@@ -52,11 +55,10 @@ def end_report(
     tail: Callable[[str], Sequence[str]] = lambda step: (),
     marks: Marks = UNICODE,
 ) -> Report:
-    """`flags` say which project, `run_flags` are what only a run must repeat.
-
-    `why` is that of the run's control; `tail` gives the last lines that a step logged.
+    """`flags` name the project in every hint, `run_flags` what else a run must repeat; `why` is that of the
+    run's control; `tail` gives the last lines that a step logged.
     """
-    ending = _Ending(state, decision, seconds, flags, run_flags, signal, why, log_path, tail, marks)
+    ending = _Ending(state, decision, seconds, asked, flags, run_flags, signal, why, log_path, tail, marks)
     return Report(tuple(ending.lines()), ending.exit_code, tuple(ending.commands()))
 
 
@@ -65,6 +67,7 @@ class _Ending:
     state: ExecutionState
     decision: Decision
     seconds: float
+    request: Asked
     flags: Sequence[str]
     run_flags: Sequence[str]
     signal: int | None
@@ -107,18 +110,31 @@ class _Ending:
         return [*told, *self._how_to_go_on()]
 
     def _success(self) -> str:
-        run, counts = self.state.run, Counter(step.status for step in self.state.steps.values())
-        total = len(self.state.steps) - counts[_S.SKIPPED]
+        run, total = self.state.run, plural(self._total, "step")
+        if self.undone:
+            done = len(self.state.with_status(_S.COMPLETED))
+            return f"{self._did()}; run {run} is {self.state.status}: {done} of {total} completed"
+        if not self.decision.to_run:
+            return f"nothing left to do: all {total} of run {run} are completed"
+        return f"completed run {run}: {total} {self._how()}"
+
+    def _did(self) -> str:
+        """The run goes on, or failed elsewhere: this process has done its part."""
+        if not self.decision.to_run:
+            return "nothing left of what was asked for"
+        return f"did all that was asked for {self._how()}"
+
+    def _how(self) -> str:
+        counts = Counter(step.status for step in self.state.steps.values())
         ran = sum(1 for id in self.decision.to_run if self._ran(self.state.steps[id]))
-        if not self.decision.to_run and not self.undone:
-            return f"nothing left to do: all {plural(total, 'step')} of run {run} are completed"
-        kept = counts[_S.COMPLETED] - ran
+        kept, disabled = counts[_S.COMPLETED] - ran, counts[_S.SKIPPED]
         parts = [f"{ran} ran", *([f"{kept} kept"] if kept else ())]
-        parts += [f"{counts[_S.SKIPPED]} disabled"] if counts[_S.SKIPPED] else []
-        what = (
-            plural(total, "step") if not self.undone else f"{counts[_S.COMPLETED]} of {plural(total, 'step')}"
-        )
-        return f"completed run {run}: {what} in {duration(self.seconds)} ({', '.join(parts)})"
+        parts += [f"{disabled} disabled"] if disabled else []
+        return f"in {duration(self.seconds)} ({', '.join(parts)})"
+
+    @property
+    def _total(self) -> int:
+        return len(self.state.steps) - len(self.state.with_status(_S.SKIPPED))
 
     @staticmethod
     def _ran(step: StepExecution) -> bool:
@@ -226,21 +242,16 @@ class _Ending:
         if not self.undone:
             return []
         logs = [s.name for s in self.asked(_S.FAILED) if self.log_path(s.name, s.attempt)]
-        return [self._resume(), *((self._logs(id), f"what {id} printed") for id in logs[:3])]
+        told = [(command_line("logs", id, *self.flags), f"what {id} printed") for id in logs[:3]]
+        return [self._resume(), *told]
 
     def _resume(self) -> tuple[str, str]:
+        next = to_go_on(self.request, self.decision, self.state)
+        command = command_line("run", *selecting(next.asked), *self.flags, *self.run_flags)
         if not self._in_doubt:
-            return self._command("run", "--resume"), f"runs the {plural(self.undone, 'step')} left"
+            return command, f"runs {next.left}{next.of}"
         doubt = names([step.name for step in self._in_doubt])
-        return self._command(
-            "run", "--resume", "--rerun-interrupted"
-        ), f"runs {doubt} again, and what is left"
-
-    def _logs(self, step: str) -> str:
-        return shlex.join(("sbkube", "logs", step, *self.flags))
-
-    def _command(self, *words: str) -> str:
-        return shlex.join(("sbkube", *words, *self.flags, *self.run_flags))
+        return command, f"runs {doubt} again, and what is left{next.of}"
 
 
 _COUNTED = (

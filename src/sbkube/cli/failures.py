@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
 
 from ..engine.errors import (
     EngineError,
@@ -16,6 +15,7 @@ from ..engine.errors import (
     StepsFailed,
 )
 from ..engine.resume import Decision
+from ..engine.retry import leaves
 from ..engine.runner import Why
 from ..engine.state import ExecutionState, StepStatus
 from ..errors import SbkubeError
@@ -48,7 +48,7 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
 
 def exit_code_of(error: BaseException) -> int:
     """Of several errors in a group, the one that matters most to who must act."""
-    return first_of({_code(leaf) for leaf in _leaves(error)})
+    return first_of({_code(leaf) for leaf in leaves(error)})
 
 
 def first_of(codes: set[int]) -> int:
@@ -94,19 +94,10 @@ def _code(error: BaseException) -> int:
     return INTERRUPTED if type(error).__name__ == "Abort" else STEP_FAILED
 
 
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
-
-
 def describe_error(error: BaseException) -> tuple[str, str | None]:
     """What to tell, and a hint; of a group, the error that gives the exit code."""
-    leaves = list(_leaves(error))
     code = exit_code_of(error)
-    error = next((leaf for leaf in leaves if _code(leaf) == code), error)
+    error = next((leaf for leaf in leaves(error) if _code(leaf) == code), error)
     if isinstance(error, EngineError | SbkubeError):
         return str(error), error.hint
     if isinstance(error, OSError):

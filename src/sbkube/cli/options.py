@@ -146,6 +146,14 @@ def stage_options(command: Decorated) -> Decorated:
     return command
 
 
+class Resuming(click.Command):
+    """`--rerun-interrupted` may stand alone, so only what is behind a `=` is its value."""
+
+    async def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        alone = "--rerun-interrupted"
+        return await super().parse_args(ctx, [f"{arg}=" if arg == alone else arg for arg in args])
+
+
 def resume_options(command: Decorated) -> Decorated:
     for option in reversed(
         (
@@ -164,8 +172,9 @@ def resume_options(command: Decorated) -> Decorated:
             ),
             click.option(
                 "--rerun-interrupted",
-                is_flag=True,
-                help="Run again what was in flight when the last run died, and would ask.",
+                multiple=True,
+                metavar="[=STEP]",
+                help="Run again what was in flight when the last run died, and would ask: all, or this step.",
             ),
         )
     ):
@@ -230,7 +239,8 @@ def asked_of(values: dict[str, Any]) -> Asked:
         raise click.UsageError("--only is one stage; --from-step and --to-step are a range")
     if values.get("rerun_interrupted") and not goes_on:
         raise click.UsageError("--rerun-interrupted goes with --resume, --retry-failed or --continue-from")
-    return Asked(**{**values, "apps": tuple(values["apps"]), "labels": tuple(values["labels"])})
+    again = values["rerun_interrupted"]
+    return Asked(**{**values, "rerun_interrupted": True if "" in again else again})
 
 
 def most_at_once(given: int | None, one: bool, environ: Mapping[str, str]) -> int | None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,12 +13,13 @@ from sbkube.api import Asked, Outcome, Preview, Request, Start
 from sbkube.apps.fields import seconds
 from sbkube.cli.console import Console, plural
 from sbkube.cli.ending import Report, end_report
+from sbkube.cli.hints import naming_commands, run_flags
 from sbkube.cli.listener import Listener
-from sbkube.cli.options import Where, command_line, flag
+from sbkube.cli.options import Where
 from sbkube.cli.records import latest
 from sbkube.cli.signals import signals_to
 from sbkube.config.project import Project
-from sbkube.engine import Event, ExecutionState, FileStore, NeedsNotMet, RunControl, StepStatus
+from sbkube.engine import Event, ExecutionState, FileStore, RunControl, StepStatus
 from sbkube.errors import ConfigError
 from sbkube.wiring import log_path, state_folder
 
@@ -87,7 +87,7 @@ class RunSession:
         return report.exit_code
 
     async def _run(self, on_start: object) -> Outcome:
-        with naming_what_runs_needs(self.request, self.where):
+        with naming_commands(self.request, self.where):
             return await api.run(
                 self.project,
                 self.request,
@@ -129,6 +129,7 @@ class RunSession:
             outcome.state,
             outcome.decision,
             seconds=seconds,
+            asked=self.request.asked,
             flags=self.where.flags,
             run_flags=run_flags(self.request),
             signal=signal,
@@ -156,37 +157,6 @@ class RunSession:
 def notices(project: Project, asked: Asked) -> list[str]:
     disabled = [name for name in asked.apps if name in project.apps and not project.apps[name].enabled]
     return [*project.notices, *(f"app {name!r} is disabled, so nothing of it runs" for name in disabled)]
-
-
-@contextmanager
-def naming_what_runs_needs(request: Request, where: Where) -> Iterator[None]:
-    try:
-        yield
-    except NeedsNotMet as error:
-        words = command_line(
-            "run", *selecting(request.asked), "--with-needs", *where.flags, *run_flags(request)
-        )
-        error.hint = error.hint or f"`{words}` runs them too"
-        raise
-
-
-def run_flags(request: Request) -> list[str]:
-    """What a run that goes on must repeat, beside which project it is."""
-    target = ["--target", request.target] if request.target is not None else []
-    accept = ["--accept-target-change"] if request.accept_target_change else []
-    return [*target, *accept]
-
-
-def selecting(asked: Asked) -> list[str]:
-    """The flags that say again what was asked for."""
-    words = []
-    for name in ("resume", "retry_failed", "rerun_interrupted"):
-        words += [flag(name)] if getattr(asked, name) else []
-    for name in ("continue_from", "only", "from_step", "to_step"):
-        value = getattr(asked, name)
-        words += [flag(name), value] if value else []
-    words += [word for app in asked.apps for word in ("--app", app)]
-    return words + [word for label in asked.labels for word in ("-l", label)]
 
 
 def headlines(start: Start, request: Request) -> list[str]:
@@ -262,7 +232,9 @@ def preview_rows(preview: Preview) -> list[tuple[str, str, str]]:
             changed = ", ".join(preview.changes.get(id, ()))
             rows.append(("run", id, f"changed: {changed}" if changed else decision.to_run[id]))
         elif id in decision.undecided:
-            rows.append(("ask", id, "was in flight when the run died; `--rerun-interrupted` runs it again"))
+            rows.append(
+                ("ask", id, f"was in flight when the run died; `--rerun-interrupted={id}` runs it again")
+            )
         elif step.status is StepStatus.SKIPPED:
             rows.append(("skip", id, step.reason or ""))
         elif step.is_done:

@@ -66,7 +66,9 @@ class NothingToResume(EngineError):
     """The command goes on with an earlier run, and there is none."""
 
     def __init__(self) -> None:
-        super().__init__("there is no earlier run to go on with", hint="start one with `sbkube run`")
+        super().__init__(
+            "there is no earlier run to go on with", hint="start one: select no part of an earlier run"
+        )
 
 
 class NeedsNotMet(EngineError):
@@ -125,7 +127,7 @@ class InputsChanged(EngineError):
 
     def __init__(self, what: Sequence[str]) -> None:
         super().__init__(
-            f"inputs changed during the run: {', '.join(what)}", hint="run again with `--resume`"
+            f"inputs changed during the run: {', '.join(what)}", hint="resume the run, which plans anew"
         )
         self.what = tuple(what)
 
@@ -174,9 +176,7 @@ class StateNotWritable(StoreError):
     """The state folder cannot be used at all; nothing was run."""
 
     def __init__(self, path: Path, why: str) -> None:
-        super().__init__(
-            f"state cannot be kept in {path}: {why}", hint="choose another folder with `--state-dir`"
-        )
+        super().__init__(f"state cannot be kept in {path}: {why}", hint="choose another folder")
         self.path = path
 
 
@@ -212,7 +212,7 @@ class StateNotSaved(StoreError):
         lost = f"; not saved: {', '.join(unsaved)}" if unsaved else ""
         super().__init__(
             f"the state could not be saved: {why}{lost}",
-            hint="mend the disk, then `sbkube run --resume`: what was saved is not run again",
+            hint="mend the disk, then resume the run: what was saved is not run again",
         )
         self.why = why
         self.unsaved = tuple(unsaved)

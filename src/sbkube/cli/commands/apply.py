@@ -8,6 +8,7 @@ import asyncclick as click
 
 from sbkube.cli.commands.run import carry_out
 from sbkube.cli.options import (
+    Resuming,
     resume_options,
     run_options,
     selection_options,
@@ -17,7 +18,7 @@ from sbkube.cli.options import (
 )
 
 
-@click.command(name="apply", help="The same as `run`; `--app` brings what the app needs.")
+@click.command(cls=Resuming, name="apply", help="The same as `run`; `--app` brings what the app needs.")
 @where_options
 @resume_options
 @stage_options

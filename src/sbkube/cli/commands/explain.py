@@ -19,6 +19,7 @@ async def command(*, step: str, target: str | None, **values: Any) -> int:
     from sbkube import api
     from sbkube.api import Asked, Request
     from sbkube.cli.running import load_project, preview_rows
+    from sbkube.planning import refuse_unknown_step
 
     where, console, environ = where_of(values), console_for(), dict(os.environ)
     reader = recorded(where)
@@ -28,7 +29,8 @@ async def command(*, step: str, target: str | None, **values: Any) -> int:
     )
     if preview.previous is None:
         return no_run_yet(console, where)
-    planned = _planned(preview.planned.graph, step)
+    refuse_unknown_step(step, preview.planned.graph.steps)
+    planned = preview.planned.graph[step]
     known = preview.previous.steps.get(step)
     lines = [] if known is None else await _past(reader, preview.previous, known)
     waits = [
@@ -40,18 +42,6 @@ async def command(*, step: str, target: str | None, **values: Any) -> int:
     lines.append(f"`run --resume` would {action}: {why}" if why else f"`run --resume` would {action} it")
     console.data("\n".join([step, *(f"  {line}" for line in lines)]))
     return 0
-
-
-def _planned(graph: Any, step: str) -> Any:
-    from sbkube.errors import ConfigError
-    from sbkube.planning import nearest
-
-    if step not in graph:
-        ids = list(graph.steps)
-        of_app = [id for id in ids if id.startswith(f"{step}:")]
-        hint = f"steps of {step!r} are: {', '.join(of_app)}" if of_app else nearest(step, ids)
-        raise ConfigError(f"there is no step {step!r} in this project", hint=hint)
-    return graph[step]
 
 
 async def _past(reader: Any, previous: Any, step: Any) -> list[str]:

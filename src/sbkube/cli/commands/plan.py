@@ -11,8 +11,10 @@ import asyncclick as click
 from sbkube import api
 from sbkube.api import Preview, Request
 from sbkube.cli.console import Console, plural
+from sbkube.cli.hints import naming_commands
 from sbkube.cli.machine import plan_lines
 from sbkube.cli.options import (
+    Resuming,
     asked_of,
     console_for,
     output_option,
@@ -22,13 +24,13 @@ from sbkube.cli.options import (
     where_of,
     where_options,
 )
-from sbkube.cli.running import load_project, naming_what_runs_needs, notices, preview_rows, what_goes
+from sbkube.cli.running import load_project, notices, preview_rows, what_goes
 from sbkube.config.project import Project
 from sbkube.engine import Decision, StepStatus
 from sbkube.planning import missing_files
 
 
-@click.command(name="plan", help="Show what a run would do, and why.")
+@click.command(cls=Resuming, name="plan", help="Show what a run would do, and why.")
 @where_options
 @resume_options
 @stage_options
@@ -40,7 +42,7 @@ async def command(*, output: Any, target: str | None, **values: Any) -> int:
     environ = dict(os.environ)
     request = Request(asked_of(values), target=target, state_dir=where.state_dir)
     project = await load_project(where, goes_on=request.asked.goes_on, environ=environ)
-    with naming_what_runs_needs(request, where):
+    with naming_commands(request, where):
         return await show_plan(project, request, console_for(output), environ)
 
 

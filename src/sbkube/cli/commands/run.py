@@ -8,6 +8,7 @@ from typing import Any
 import asyncclick as click
 
 from sbkube.cli.options import (
+    Resuming,
     Where,
     asked_of,
     console_for,
@@ -21,7 +22,7 @@ from sbkube.cli.options import (
 )
 
 
-@click.command(name="run", help="Run a project, or go on with its last run.")
+@click.command(cls=Resuming, name="run", help="Run a project, or go on with its last run.")
 @where_options
 @resume_options
 @stage_options
@@ -32,7 +33,7 @@ async def command(**values: Any) -> int:
 
 
 def stage_command(stage: str) -> click.Command:
-    @click.command(name=stage, help=f"Run the stage {stage}; the same as `run --only {stage}`.")
+    @click.command(cls=Resuming, name=stage, help=f"Run the stage {stage}; the same as `run --only {stage}`.")
     @where_options
     @resume_options
     @selection_options
@@ -63,7 +64,8 @@ async def carry_out(
     if target == "":
         raise click.UsageError("--target is empty")
     from sbkube.api import Request
-    from sbkube.cli.running import RunSession, load_project, naming_what_runs_needs, time_limit
+    from sbkube.cli.hints import naming_commands
+    from sbkube.cli.running import RunSession, load_project, time_limit
 
     console = console_for(output, progress=not no_progress)
     environ = dict(os.environ)
@@ -78,13 +80,13 @@ async def carry_out(
         accept_target_change=accept_target_change,
     )
     project = await load_project(where, goes_on=chosen.goes_on, environ=environ)
-    if dry_run:
-        from sbkube.cli.commands.plan import show_plan
+    with naming_commands(request, where):
+        if dry_run:
+            from sbkube.cli.commands.plan import show_plan
 
-        with naming_what_runs_needs(request, where):
             return await show_plan(project, request, console, environ)
-    if chosen.goes_on:
-        from sbkube.cli.asking import with_answers
+        if chosen.goes_on:
+            from sbkube.cli.asking import with_answers
 
-        request = await with_answers(project, request, console, environ)
+            request = await with_answers(project, request, console, environ)
     return await RunSession(project, request, where, console, environ).run()
