@@ -17,7 +17,7 @@ from pathlib import Path
 import anyio
 from anyio.to_thread import run_sync
 
-from sbkube.apps.work import FileInput
+from sbkube.apps.files import FileInput
 from sbkube.config.loading import find_project, load_project, refuse_not_yet
 from sbkube.config.project import Project
 from sbkube.engine import (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,3 +43,11 @@ class NotYet(SbkubeError):
         hint = hint or "disable it with `enabled: false`, or remove it"
         super().__init__(f"{what} is not supported yet", where=where, hint=hint)
         self.what = what
+
+
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Nothing more can be written to that disk: no space, no quota, read-only. Only a write ends so."""
+    return error.errno in _NO_SPACE

@@ -10,7 +10,8 @@ from typing import Any
 
 from sbkube.apps.base import STAGES, App, OnInterrupt, Stage
 from sbkube.apps.exec import ExecApp
-from sbkube.apps.work import FileInput, Reading
+from sbkube.apps.files import FileInput
+from sbkube.apps.work import Reading
 from sbkube.config.project import Project
 from sbkube.engine import Retry, Selection
 from sbkube.engine.stores.base import Plan

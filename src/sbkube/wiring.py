@@ -20,8 +20,9 @@ from anyio.to_thread import run_sync
 
 from sbkube import __version__
 from sbkube.apps.base import App, Stage
+from sbkube.apps.files import FileInput, digest_input
 from sbkube.apps.helm import HelmApp
-from sbkube.apps.work import FileInput, Json, Outputs, Work, digest_input
+from sbkube.apps.work import Json, Outputs, Work
 from sbkube.config.project import Project
 from sbkube.engine import (
     ExecutionState,
@@ -33,7 +34,7 @@ from sbkube.engine import (
 )
 from sbkube.engine.step import Body
 from sbkube.engine.stores.base import Plan
-from sbkube.errors import NotYet, SbkubeError
+from sbkube.errors import NotYet, Position, SbkubeError
 from sbkube.helm.base import Helm
 from sbkube.helm.select import choose_helm
 from sbkube.planning import AppPlace, Asked, StagePlan, plan_stages, readings, selection
@@ -293,26 +294,29 @@ def _private(path: str, flags: int) -> int:
 
 
 async def digest_all(files: Iterable[FileInput]) -> dict[Path, str | None]:
-    paths = list(dict.fromkeys(file.path for file in files if file.path is not None))
+    places: dict[Path, Position] = {}
+    for file in files:
+        if file.path is not None:
+            places.setdefault(file.path, file.where)
 
     def all_of_them() -> dict[Path, str | None]:
-        return {path: _digest_or_explain(path) for path in paths}
+        return {path: _digest_or_explain(path, where) for path, where in places.items()}
 
     return await run_sync(all_of_them, abandon_on_cancel=True)  # a file may never come; Ctrl-C does
 
 
-def _digest_or_explain(path: Path) -> str | None:
+def _digest_or_explain(path: Path, where: Position) -> str | None:
     try:
         return digest_input(path)
     except OSError as error:
-        raise Unreadable(path, error) from error
+        raise Unreadable(path, error, where) from error
 
 
 class Unreadable(SbkubeError):
     """A file or folder that the project reads is there and cannot be read."""
 
-    def __init__(self, path: Path, error: OSError) -> None:
-        super().__init__(f"cannot read {error.filename or path}: {error.strerror or error}")
+    def __init__(self, path: Path, error: OSError, where: Position) -> None:
+        super().__init__(f"cannot read {error.filename or path}: {error.strerror or error}", where=where)
         self.path = path
 
 
@@ -330,7 +334,7 @@ async def _inputs_now(app: App, place: AppPlace, stage: StagePlan, then: Mapping
 
 def _digests_now(app: App, place: AppPlace, stage: Stage) -> dict[str, str | None]:
     return {
-        file.component: _digest_or_explain(file.path) if file.path else None
+        file.component: _digest_or_explain(file.path, file.where) if file.path else None
         for file in app.reads(stage, place).files
     }
 

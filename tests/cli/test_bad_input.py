@@ -192,7 +192,7 @@ def test_what_is_there_and_cannot_be_read_is_named_before_anything_runs(project:
     for command in ("run", "plan", "validate"):
         ended = project(command)
         assert ended.code == 2, ended
-        assert f"cannot read {unreadable}" in ended.err
+        assert f"config.yaml:4: cannot read {unreadable}" in ended.err
     assert not project.state.exists()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sbkube.apps.work import FileInput
+from sbkube.apps.files import FileInput
 from sbkube.config.loading import load_project
 from sbkube.config.project import Project
 from sbkube.errors import NotYet, Position

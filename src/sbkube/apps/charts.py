@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import tarfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from sbkube.apps.work import NOT_READ, BadPattern
-from sbkube.errors import Position, SbkubeError
-
-_LARGEST = 512 * 1024 * 1024
-"""Bytes that an archive may unpack to."""
+from sbkube.apps.archives import BadArchive, unpack
+from sbkube.apps.files import BadPattern, copy_files, files_below, files_of_chart, kind_of
+from sbkube.errors import Position, SbkubeError, is_disk_full
 
 
 class UnusableChart(SbkubeError):
@@ -35,57 +31,33 @@ def take_chart(source: Path, into: Path, written: str, where: Position) -> None:
     if source.is_dir():
         if not (source / "Chart.yaml").is_file():
             raise UnusableChart(written, f"has no `Chart.yaml` in {source}", where)
-        try:
-            shutil.copytree(source, into, ignore=shutil.ignore_patterns(*NOT_READ))
-        except (OSError, shutil.Error) as error:
-            raise UnusableChart(written, f"cannot be copied: {_first_reason(error)}", where) from error
+        _copy(source, into, written, where)
         return
     unpacked = into.with_name("unpacked")
     try:
-        _unpack(source, unpacked, written, where)
+        unpack(source, unpacked)
         folders = [child for child in unpacked.iterdir() if (child / "Chart.yaml").is_file()]
         if len(folders) != 1:
             raise UnusableChart(written, "has no `Chart.yaml` in the one folder an archive holds", where)
         folders[0].rename(into)
+    except BadArchive as error:
+        raise UnusableChart(written, str(error), where) from error
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
 
 
-def _first_reason(error: OSError) -> str:
-    """`shutil.Error` holds one entry for each file, with paths that only we know."""
-    entries = error.args[0] if isinstance(error, shutil.Error) and error.args else None
-    return str(entries[0][2]) if isinstance(entries, list) and entries else str(error)
-
-
-def _unpack(source: Path, into: Path, written: str, where: Position) -> None:
+def _copy(source: Path, into: Path, written: str, where: Position) -> None:
+    files = list(files_of_chart(source))
+    for name, path in files:
+        if (kind := kind_of(path)) != "a file":
+            raise UnusableChart(written, f"holds {name!r}, which is {kind or 'a link to nothing'}", where)
     try:
-        with tarfile.open(source, "r:gz") as archive:
-            total = 0
-            for member in archive:
-                total += member.size
-                if total > _LARGEST:
-                    raise UnusableChart(written, f"unpacks to more than {_LARGEST >> 20} MiB", where)
-                _extract(archive, member, into, written, where)
-    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
-        raise UnusableChart(written, f"cannot be unpacked: {error}", where) from error
-
-
-def _extract(
-    archive: tarfile.TarFile, member: tarfile.TarInfo, into: Path, written: str, where: Position
-) -> None:
-    """Files and folders only. `filter="data"` of tarfile would do, but 3.11 has it only from 3.11.4 on."""
-    parts = PurePosixPath(member.name).parts
-    if member.name.startswith("/") or ".." in parts or not (member.isfile() or member.isdir()):
-        raise UnusableChart(written, f"holds {member.name!r}, which is no file or folder inside it", where)
-    path = into.joinpath(*parts)
-    if member.isdir():
-        path.mkdir(parents=True, exist_ok=True)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = archive.extractfile(member)
-    assert content is not None
-    with content, path.open("wb") as file:
-        shutil.copyfileobj(content, file)
+        copy_files(files, into)
+    except OSError as error:
+        if is_disk_full(error):
+            raise
+        told = f"cannot be copied: {error.filename}: {(error.strerror or str(error)).lower()}"
+        raise UnusableChart(written, told, where) from error
 
 
 def change_chart(
@@ -95,7 +67,7 @@ def change_chart(
     removes: Iterable[tuple[str, Position]],
 ) -> list[str]:
     """A copy with files replaced or added, then others removed; returns the removes that matched nothing."""
-    shutil.copytree(source, into)
+    copy_files(files_below(source), into)
     for path, file, where in overrides:
         target = _inside(into, path, where)
         try:

@@ -13,9 +13,10 @@ from pydantic import BeforeValidator, field_validator, model_validator
 from sbkube.apps.base import App, Stage
 from sbkube.apps.charts import change_chart, take_chart
 from sbkube.apps.fields import Duration, NotEmpty, Spellings, one_or_many
+from sbkube.apps.files import FileInput, is_readable_as, matches
 from sbkube.apps.manifests import with_metadata
 from sbkube.apps.rendered import deploy_rendered, write_rendered
-from sbkube.apps.work import FileInput, Json, Place, Reading, Work, matches
+from sbkube.apps.work import Json, Place, Reading, Work
 from sbkube.documents import read
 from sbkube.errors import Position, SbkubeError
 from sbkube.helm.base import Capabilities, HelmCrashed, HelmError, HelmMissing, RenderRequest
@@ -126,7 +127,7 @@ class HelmApp(App):
 
     def _chart(self, place: Place) -> FileInput:
         path = place.folder / Path(self.chart).expanduser()
-        found = path if path.exists() else None
+        found = path if is_readable_as(path, "a file", "a folder") else None
         return FileInput("chart", self.chart, found, place.where("chart"), (path,))
 
     def _overrides(self, place: Place) -> list[tuple[str, FileInput]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -15,96 +14,14 @@ from uuid import uuid4
 from anyio.to_thread import run_sync
 
 from sbkube.apps.fields import Stage
+from sbkube.apps.files import FileInput
 from sbkube.engine import StepContext
-from sbkube.errors import ConfigError, Position, SbkubeError
+from sbkube.errors import Position
 from sbkube.helm.base import Helm
 from sbkube.targets.base import Target
-from sbkube.targets.trees import digest_file, digest_tree
+from sbkube.targets.trees import digest_tree
 
 Json = Any
-
-
-class FileMissing(SbkubeError):
-    """A file or folder that an app names is not there."""
-
-    def __init__(self, what: str, name: str, looked_at: Iterable[Path], where: Position | None) -> None:
-        places = [str(path) for path in looked_at]
-        hint = f"looked at: {', '.join(places)}" if places else None
-        super().__init__(f"{what} {name!r} is missing", where=where, hint=hint)
-        self.name = name
-
-
-@dataclass(frozen=True, slots=True)
-class FileInput:
-    """A file or folder that a stage reads; `path` is None if it is not there."""
-
-    what: str
-    """Such as `values file`: for messages, and with the name the name of the component."""
-    name: str
-    """As the user wrote it."""
-    path: Path | None
-    where: Position
-    looked_at: tuple[Path, ...] = ()
-
-    @property
-    def component(self) -> str:
-        return f"{self.what} {self.name}"
-
-    def present(self) -> Path:
-        """The path; raises `FileMissing` with the line in the config."""
-        if self.path is None or not self.path.exists():
-            raise FileMissing(self.what, self.name, self.looked_at, self.where)
-        return self.path
-
-
-NOT_READ = (".git", ".sbkube")
-"""Names in a folder that are no part of what it holds."""
-
-
-class BadPattern(ConfigError):
-    def __init__(self, pattern: str, why: str, where: Position) -> None:
-        super().__init__(f"the pattern {pattern!r} cannot be used: {why}", where=where)
-
-
-def matches(folder: Path, pattern: str, where: Position) -> list[Path]:
-    """The files that a pattern below a folder finds, in order of their names."""
-    named = Path(pattern).expanduser()
-    relative = os.path.relpath(named, folder) if named.is_absolute() else pattern
-    if relative.startswith(".."):
-        raise BadPattern(pattern, "it leads out of the folder", where)
-    try:
-        return sorted(path for path in folder.glob(relative) if path.is_file())
-    except (ValueError, NotImplementedError) as error:
-        raise BadPattern(pattern, str(error), where) from error
-
-
-def digest_input(path: Path | None) -> str | None:
-    """Of what a reader of the file or folder sees, so through links; None if there is none."""
-    if path is None:
-        return None
-    with suppress(FileNotFoundError, NotADirectoryError):
-        return _digest_seen(path) if path.is_dir() else digest_file(path)
-    return None
-
-
-def _digest_seen(folder: Path) -> str:
-    total, seen = hashlib.sha256(), {os.path.realpath(folder)}
-    for place, names, files in os.walk(folder, followlinks=True):
-        names[:] = sorted(name for name in names if name not in NOT_READ and _is_new(Path(place, name), seen))
-        for name in sorted(files):
-            path = Path(place, name)
-            content = digest_file(path) if path.is_file() else "no file"
-            executable = path.exists() and bool(path.stat().st_mode & 0o100)
-            total.update(f"{path.relative_to(folder).as_posix()!a} {executable} {content}\n".encode())
-    return total.hexdigest()
-
-
-def _is_new(folder: Path, seen: set[str]) -> bool:
-    """A link to a folder that was seen would lead round in circles."""
-    real = os.path.realpath(folder)
-    known = folder.is_symlink() and real in seen
-    seen.add(real)
-    return not known
 
 
 @dataclass(frozen=True, slots=True)

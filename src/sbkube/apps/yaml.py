@@ -11,9 +11,10 @@ from pydantic import BeforeValidator, Field
 
 from sbkube.apps.base import App, Stage
 from sbkube.apps.fields import NotEmpty, one_or_many
+from sbkube.apps.files import FileInput, files_below, is_readable_as, matches
 from sbkube.apps.manifests import Manifest, read_manifests, stream, with_metadata
 from sbkube.apps.rendered import deploy_rendered, write_rendered
-from sbkube.apps.work import FileInput, Json, Place, Reading, Work, matches
+from sbkube.apps.work import Json, Place, Reading, Work
 from sbkube.documents import read_text
 from sbkube.errors import Position
 from sbkube.targets.base import Manifests
@@ -79,8 +80,10 @@ class YamlApp(App):
 def _matches(folder: Path, item: str, where: Position) -> list[Path]:
     path = folder / Path(item).expanduser()
     if path.is_dir():
-        return sorted(child for child in path.rglob("*") if child.suffix in _SUFFIXES and child.is_file())
-    if path.exists():
+        return sorted(
+            child for _, child in files_below(path) if child.suffix in _SUFFIXES and child.is_file()
+        )
+    if is_readable_as(path, "a file"):
         return [path]
     if any(sign in item for sign in "*?["):
         return matches(folder, item, where)

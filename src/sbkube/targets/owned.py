@@ -174,6 +174,15 @@ class OwnedApps:
         os.replace(self._temporary, self._file)
 
 
+def kept_in(folder: Path) -> AbstractSet[str]:
+    """Names of the app folders that are in a folder because it is a directory target; none if it is no such."""
+    file = folder / APPS_FILE
+    try:
+        return {folder_name(app) for app in _parsed(file, file.read_bytes())}
+    except (OSError, AppsFileUnreadable):
+        return frozenset()
+
+
 def _text(owners: Owners) -> str:
     """A line for each app, in order: changes to different apps merge in version control."""
     lines = [f"    {json.dumps(app)}: {_told(owner)}" for app, owner in sorted(owners.items())]

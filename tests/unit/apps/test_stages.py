@@ -19,9 +19,10 @@ from sbkube.apps.exec import (
     CommandsForbidden,
     SecretMissing,
 )
+from sbkube.apps.files import FileMissing
 from sbkube.apps.helm import ChartFailed
 from sbkube.apps.manifests import NotAManifest
-from sbkube.apps.work import FileMissing, Outputs, Work
+from sbkube.apps.work import Outputs, Work
 from sbkube.config.loading import load_project
 from sbkube.engine import StepContext
 from sbkube.helm.base import Helm

@@ -51,7 +51,7 @@ async def show_plan(project: Project, request: Request, console: Console, enviro
         console.say(f"note: {notice}", "dim")
     preview = await api.plan(project, request, environ=environ)
     for stage, file in missing_files(preview.planned.stages, preview.planned.digests):
-        console.warn(f"{file.where}: {file.what} {file.name!r} is missing, so {stage.id} would fail")
+        console.warn(f"{file.missing}, so {stage.id} would fail")
     if console.output == "text":
         console.data(_text(preview))
         for line in (*what_goes(preview), _summary(preview)):

@@ -24,8 +24,9 @@ async def command(**values: Any) -> int:
         console.say(f"note: {notice}", "dim")
     checked = await api.check(project)
     for stage, file in checked.missing:
-        looked = f" (looked at: {', '.join(map(str, file.looked_at))})" if file.looked_at else ""
-        console.error(f"{file.where}: {file.what} {file.name!r} is missing, so {stage.id} would fail{looked}")
+        missing = file.missing
+        looked = f" ({missing.hint})" if missing.hint else ""
+        console.error(f"{missing}, so {stage.id} would fail{looked}")
     if checked.missing:
         return USAGE
     console.say(
