@@ -196,6 +196,30 @@ def test_what_is_left_of_a_table_too_large_is_nothing() -> None:
     assert len(busy(80, 500).frame(last=True)) == 201
 
 
+LONG = "'./migrate.sh --database orders --user shop --and-more' failed: exit code 1"
+
+
+@pytest.mark.parametrize("columns", [60, 80, 140])
+@pytest.mark.parametrize(
+    "error", [f"config.yaml:5: {LONG}", LONG.replace("failed", "(command 2 of 9) failed")]
+)
+def test_a_long_command_gives_way_to_how_it_failed(columns: int, error: str) -> None:
+    stage = Stage(columns).told(StepStarted("postgres:deploy", 1))
+    stage.told(StepFinished("postgres:deploy", FAILED, 1, 1.0, error))
+    (row,) = (row for row in stage.frame() if "postgres" in row)
+    assert row.endswith("exit code 1")
+    assert cell_len(row) < columns
+    assert ("./migrate.sh --database" in row) == (columns > 80)
+
+
+def test_an_error_that_is_no_commands_is_cut_at_its_end() -> None:
+    error = "config.yaml:5: values file 'values/web/prod.yaml' is missing (looked at: /a/b/c, /a/b/d)"
+    stage = Stage(80).told(StepStarted("postgres:deploy", 1))
+    stage.told(StepFinished("postgres:deploy", FAILED, 1, 1.0, error))
+    (row,) = (row for row in stage.frame() if "postgres" in row)
+    assert row.endswith("config.yaml:5: values file 'values…")
+
+
 def test_time_spent_waiting_for_others_is_not_the_apps_own() -> None:
     stage = Stage().told(RunStarted(1, "a-run", False, None, tuple(STEPS), len(STEPS)))
     stage.told(StepStarted("web:template", 1), StepFinished("web:template", DONE, 1, 0.6))

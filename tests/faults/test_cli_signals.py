@@ -81,6 +81,7 @@ def test_one_ctrl_c_lets_running_steps_finish_and_resume_goes_on(project: CliPro
     project.wait_for("begin a", "begin b")
     interrupt(child)
     assert "2 steps still run: a:deploy, b:deploy" in says(child, DRAINS)
+    assert says(child, "Ctrl-C again stops it, a third time ends everything at once")
     project.let_go(2)
     told = ended(child)
     assert told.code == 130
@@ -90,6 +91,19 @@ def test_one_ctrl_c_lets_running_steps_finish_and_resume_goes_on(project: CliPro
     before = len(project.ledger())
     assert project.shell(told.commands[0]).code == 0
     assert project.ledger()[before:] == ["begin c", "end c", "begin d", "end d"]
+
+
+def test_the_first_ctrl_c_is_answered_also_where_nothing_more_was_started_anyway(project: CliProject) -> None:
+    project.config({"a": command(tells("begin"), "exit 3"), "b": gated(), "c": quick("b")})
+    child = project.start("run", "--fail-fast")
+    project.wait_for("begin a", "begin b")
+    says(child, DRAINS)
+    interrupt(child)
+    says(child, "what runs may finish; Ctrl-C again stops it")
+    project.let_go()
+    assert ended(child).code == 130
+    done, waiting = StepStatus.COMPLETED, StepStatus.PENDING
+    assert list(project.statuses().values()) == [StepStatus.FAILED, done, waiting]
 
 
 def test_a_step_that_fails_while_draining_is_recorded_as_failed(project: CliProject) -> None:

@@ -98,6 +98,11 @@ class Listener:
         for renderer in self._renderers:
             renderer(event)
 
+    @property
+    def is_busy(self) -> bool:
+        """Steps run now."""
+        return bool(self._renderers[0].progress.running())
+
     def tail(self, step: str) -> Sequence[str]:
         return self._renderers[0].tail(step)
 

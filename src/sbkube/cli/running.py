@@ -71,7 +71,7 @@ class RunSession:
         began = time.monotonic()
         for notice in notices(self.project, self.request.asked):
             self.console.say(f"note: {notice}", "dim")
-        with signals_to(self.control) as caught:
+        with signals_to(self.control, self.tell_drain) as caught:
 
             def on_start(start: Start) -> None:
                 caught.has_started = True
@@ -122,6 +122,12 @@ class RunSession:
             steps, initial, log_path=lambda step, attempt: self.log_of(step, attempt, run)
         )
         self.open.enter_context(self.listener)
+
+    def tell_drain(self) -> None:
+        if self.listener is not None and self.listener.is_busy:
+            self.console.say(
+                "what runs may finish; Ctrl-C again stops it, a third time ends everything at once", "warn"
+            )
 
     def report(self, outcome: Outcome, seconds: float, signal: int | None) -> Report:
         run, listener = outcome.state.run, self.listener

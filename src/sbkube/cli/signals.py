@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 from asyncio import get_running_loop
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from select import select
@@ -31,6 +31,8 @@ class Caught:
     """What a run was told from outside."""
 
     control: RunControl
+    on_drain: Callable[[], None]
+    """Called when the first Ctrl-C has told the run to start nothing more, though it may have known that."""
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     """Of the work before the run: cancelled by the first signal."""
     has_started: bool = False
@@ -66,12 +68,13 @@ class Caught:
             self.control.stop()
         else:
             self.control.drain()
+            self.on_drain()
 
 
 @contextmanager
-def signals_to(control: RunControl) -> Iterator[Caught]:
+def signals_to(control: RunControl, on_drain: Callable[[], None]) -> Iterator[Caught]:
     """Catches signals until after the state is closed; one that was ignored at the start stays so (`nohup`)."""
-    caught, loop = Caught(control), get_running_loop()
+    caught, loop = Caught(control, on_drain), get_running_loop()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, *_STOPPING)}
     wanted = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -105,9 +106,9 @@ class _Layout:
         style: Style = "bad" if telling is not None and telling.look is Look.FAILED else ""
         spent = app.spent(self.now)
         seconds = duration(spent) if app.began is not None else ""
-        return self._row(
-            (f"  {name}  ", style), *self._stages(app), (f"{seconds:>8}  ", ""), *self._telling(telling)
-        )
+        stands: list[Part] = [(f"  {name}  ", style), *self._stages(app), (f"{seconds:>8}  ", "")]
+        room = self.columns - 1 - sum(_width(text) for text, _ in stands)
+        return self._row(*stands, *self._telling(telling, room))
 
     def _stages(self, app: AppProgress) -> list[Part]:
         by_column: dict[str, StepProgress] = {}
@@ -133,7 +134,7 @@ class _Layout:
             Look.INTERRUPTED: marks.question,
         }.get(look, marks.pending)
 
-    def _telling(self, step: StepProgress | None) -> list[Part]:
+    def _telling(self, step: StepProgress | None, room: int) -> list[Part]:
         if step is None:
             return []
         if step.look is Look.RUNNING:
@@ -141,10 +142,14 @@ class _Layout:
             return [(step.stage + again, "run"), (f"  {step.note}", "dim")]
         if step.look is Look.RETRYING:
             wait = max(0.0, step.again_at - self.now)
-            return [(f"{step.stage} again in {wait:.0f}s", "warn"), (f"  {step.note}", "dim")]
+            return self._with_error(step, f"{step.stage} again in {wait:.0f}s", room)
         if step.look is Look.BLOCKED:
             return [(step.note or "blocked", "dim")]
-        return [(f"{step.stage} {_ENDS[step.look]}", _STYLES[step.look]), (f"  {step.note}", "dim")]
+        return self._with_error(step, f"{step.stage} {_ENDS[step.look]}", room)
+
+    def _with_error(self, step: StepProgress, what: str, room: int) -> list[Part]:
+        note = shortened(step.note, room - len(what) - 2, self.marks.more)
+        return [(what, _STYLES[step.look]), (f"  {note}", "dim")]
 
     def overview(self, apps: Sequence[AppProgress]) -> Text:
         found = Counter(_state(app) for app in apps)
@@ -181,10 +186,39 @@ _APP_WORDS = (
 
 
 def _fit(name: str, width: int, more: str) -> str:
-    from rich.cells import cell_len, set_cell_size
+    from rich.cells import set_cell_size
 
     return (
-        set_cell_size(name, width)
-        if cell_len(name) <= width
-        else set_cell_size(name, width - len(more)) + more
+        set_cell_size(name, width) if _width(name) <= width else set_cell_size(name, width - len(more)) + more
     )
+
+
+def shortened(error: str, room: int, more: str) -> str:
+    """The command in an error gives way: how it failed stands behind it."""
+    command = _COMMAND.fullmatch(error)
+    if command is None or _width(error) <= room:
+        return error
+    from rich.cells import set_cell_size
+
+    before, quote, what, place, how, why = command.groups()
+    begun = _width(before)
+    for start, end, least in (
+        (before + quote + what, quote + place + how + why, begun + 2),
+        (before + what, how + why, begun + 1),
+        (before, how + why, 0),
+    ):
+        left = room - _width(end) - len(more)
+        if left >= least:
+            return f"{set_cell_size(start, left).rstrip()}{more}{end}"
+    return why
+
+
+_COMMAND = re.compile(
+    r"""([^'"]*)(['"])(.*)\2((?: …)?(?: \(command \d+ of \d+\))?)( (?:failed|was stopped|cannot be started): )(.*)"""
+)
+
+
+def _width(text: str) -> int:
+    from rich.cells import cell_len
+
+    return cell_len(text)
