@@ -1,7 +1,4 @@
-"""What sbkube asks of Helm, whichever Helm it is, and what can go wrong.
-
-Installing and the rest of a release's life come as further methods of the same protocol.
-"""
+"""What sbkube asks of Helm, whichever Helm it is, and what can go wrong; `releases.py` has what needs a cluster."""
 
 from __future__ import annotations
 

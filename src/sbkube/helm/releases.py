@@ -1,0 +1,197 @@
+"""The life of a release in a cluster, as sbkube asks for it, whichever Helm does it, and what can go wrong.
+
+Nothing here decides: whether to install, upgrade or leave alone is the target's affair. A call returns when Helm
+has; one that is cancelled or meets its time limit leaves the release as a killed Helm does, perhaps `pending-*`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from .base import HelmError
+
+Wait = Literal["watcher", "legacy", "hooks", "none"]
+"""`watcher` and `legacy` are Helm 4's two ways to wait for readiness (Helm 3 has the second); `hooks`: for hooks only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Which API server; None: what kubectl would take by itself, which sbkube resolves before it deploys."""
+
+    kubeconfig: str | None = None
+    """A path, or several joined as in the variable KUBECONFIG."""
+    context: str | None = None
+
+    def environment(self) -> dict[str, str]:
+        named = {"KUBECONFIG": self.kubeconfig, "KUBE_CONTEXT": self.context, "HELM_KUBECONTEXT": self.context}
+        return {name: value for name, value in named.items() if value is not None}
+
+
+class ReleaseStatus(StrEnum):
+    """Helm's own words."""
+
+    UNKNOWN = "unknown"
+    DEPLOYED = "deployed"
+    UNINSTALLED = "uninstalled"
+    SUPERSEDED = "superseded"
+    FAILED = "failed"
+    UNINSTALLING = "uninstalling"
+    PENDING_INSTALL = "pending-install"
+    PENDING_UPGRADE = "pending-upgrade"
+    PENDING_ROLLBACK = "pending-rollback"
+
+    @property
+    def is_pending(self) -> bool:
+        return self.value.startswith("pending-")
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One revision of a release, as Helm's storage has it."""
+
+    name: str
+    namespace: str
+    revision: int
+    status: ReleaseStatus
+    chart: str = ""
+    """Such as `redis-1.2.3`."""
+    app_version: str = ""
+    updated: str = ""
+    """RFC 3339."""
+    description: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseContents:
+    """What a revision was made of."""
+
+    release: Release
+    manifest: str
+    """YAML documents, without hooks and CRDs."""
+    hooks: str
+    values: Mapping[str, Any]
+    notes: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeployRequest:
+    """An install or an upgrade; which of them, the caller says by the method."""
+
+    chart: Path
+    name: str
+    namespace: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """On the release's Secret; values at most 63 characters."""
+    description: str | None = None
+    wait: Wait = "watcher"
+    wait_for_jobs: bool = False
+    timeout: float = 300.0
+    """Seconds that Helm itself waits, for each hook and for readiness."""
+    atomic: bool = False
+    """A failed upgrade is rolled back, a failed install is uninstalled."""
+    max_history: int = 10
+    skip_crds: bool = False
+    disable_hooks: bool = False
+    take_ownership: bool = False
+    force_conflicts: bool = False
+    server_side: bool = True
+    time_limit: float | None = None
+    """Seconds until the Helm that does it is killed; None: `timeout` and a minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackRequest:
+    name: str
+    namespace: str
+    revision: int
+    wait: Wait = "watcher"
+    wait_for_jobs: bool = False
+    disable_hooks: bool = False
+    timeout: float = 300.0
+    max_history: int = 10
+    force_conflicts: bool = False
+    time_limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UninstallRequest:
+    name: str
+    namespace: str
+    wait: bool = True
+    disable_hooks: bool = False
+    keep_history: bool = False
+    timeout: float = 300.0
+    time_limit: float | None = None
+
+
+@runtime_checkable
+class Releases(Protocol):
+    """The releases of one cluster. Calls for different releases may overlap; for one release they must not."""
+
+    async def list(self, namespace: str | None = None) -> list[Release]:
+        """The newest revision of each release whatever its status, with labels; None: of all namespaces."""
+        ...
+
+    async def history(self, name: str, namespace: str) -> list[Release]:
+        """Oldest first, with labels; empty if there is no such release."""
+        ...
+
+    async def get(self, name: str, namespace: str, revision: int | None = None) -> ReleaseContents | None: ...
+
+    async def install(self, request: DeployRequest) -> Release: ...
+
+    async def upgrade(self, request: DeployRequest) -> Release: ...
+
+    async def rollback(self, request: RollbackRequest) -> Release:
+        """The new revision."""
+        ...
+
+    async def uninstall(self, request: UninstallRequest) -> bool:
+        """False if there was no such release."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class ReleaseError(HelmError):
+    """Helm could not bring a release to where it should be; `text` is in Helm's own words."""
+
+    def __init__(self, release: str, namespace: str, text: str, *, hint: str | None = None) -> None:
+        super().__init__(f"release {release!r} in namespace {namespace!r}: {text}", hint=hint)
+        self.release = release
+        self.namespace = namespace
+        self.said = text
+
+
+class ClusterUnreachable(HelmError):
+    """The API server did not answer, or refused who asked."""
+
+
+class Forbidden(ReleaseError):
+    """RBAC refused a request."""
+
+
+class NotReady(ReleaseError):
+    """It was applied, and did not become ready in time; or a hook or job failed."""
+
+
+class ReleaseLocked(ReleaseError):
+    """Helm says that another operation on the release is in progress (`pending-*`)."""
+
+
+class OwnedByOther(ReleaseError):
+    """An object exists that this release does not own; `owner` is the release that does, None if none does."""
+
+    def __init__(self, release: str, namespace: str, text: str, owner: str | None) -> None:
+        super().__init__(release, namespace, text)
+        self.owner = owner
+
+
+class ApplyConflict(ReleaseError):
+    """Another field manager owns a field that would change."""
