@@ -27,7 +27,11 @@ class Cluster:
     context: str | None = None
 
     def environment(self) -> dict[str, str]:
-        named = {"KUBECONFIG": self.kubeconfig, "KUBE_CONTEXT": self.context, "HELM_KUBECONTEXT": self.context}
+        named = {
+            "KUBECONFIG": self.kubeconfig,
+            "KUBE_CONTEXT": self.context,
+            "HELM_KUBECONTEXT": self.context,
+        }
         return {name: value for name, value in named.items() if value is not None}
 
 
@@ -98,6 +102,8 @@ class DeployRequest:
     max_history: int = 10
     skip_crds: bool = False
     disable_hooks: bool = False
+    replace: bool = False
+    """An install may take the name of an uninstalled release."""
     take_ownership: bool = False
     force_conflicts: bool = False
     server_side: bool = True

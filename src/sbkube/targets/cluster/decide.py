@@ -1,0 +1,116 @@
+"""What a deploy has to do, from what is wanted and what the cluster has. Pure.
+
+A Helm that was killed leaves `pending-*`, and every further Helm then refuses. Whether that is ours to mend is
+known: our releases carry the owner (this state folder) as a label, and while we hold the lock of that folder no other
+process of ours lives. Rolling back to the pending revision itself only unlocks: no pod is replaced by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from sbkube.helm.releases import Release, ReleaseStatus
+
+DIGEST = "sbkube.dev/digest"
+REVISION = "sbkube.dev/rev"
+RUN = "sbkube.dev/run"
+OWNER = "sbkube.dev/owner"
+
+PendingPolicy = Literal["ours", "rollback", "fail", "wait"]
+"""What to do with a pending release: unlock it if it is `ours`, whosever it is, never; or wait for its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    digest: str
+    """Of chart, values and manifests; at most 63 characters."""
+    run: str
+    owner: str
+    """Which state folder; what it left is ours."""
+
+    def labels(self, revision: int) -> Mapping[str, str]:
+        return {DIGEST: self.digest, REVISION: str(revision), RUN: self.run, OWNER: self.owner}
+
+
+@dataclass(frozen=True, slots=True)
+class Install:
+    replace: bool = False
+    """An uninstalled release whose history was kept has the name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unlock:
+    """Roll back to the pending revision itself, without hooks or waiting; then decide anew."""
+
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class FinishUninstall:
+    """Uninstall again; then decide anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitForOther:
+    """Until the operation that is under way has ended; then decide anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """Somebody else's operation is under way, or was killed: a person has to say."""
+
+
+Decision = Install | Upgrade | Unchanged | Unlock | FinishUninstall | WaitForOther | Locked
+
+
+def decide(
+    now: Release | None,
+    wanted: Wanted,
+    *,
+    force: bool = False,
+    pending: PendingPolicy = "ours",
+) -> Decision:
+    """`now` is the newest revision of the release; None if there is no such release."""
+    if now is None:
+        return Install()
+    if now.status is ReleaseStatus.UNINSTALLED:
+        return Install(replace=True)
+    if now.status.is_pending or now.status is ReleaseStatus.UNINSTALLING:
+        return _unlocking(now, wanted, pending)
+    if not force and is_deployed(now, wanted.digest):
+        return Unchanged(now.revision)
+    return Upgrade(now.revision + 1)
+
+
+def is_deployed(now: Release | None, digest: str) -> bool:
+    """Helm carries labels over upgrades and rollbacks made by hand, so they count for their own revision only."""
+    return (
+        now is not None
+        and now.status is ReleaseStatus.DEPLOYED
+        and now.labels.get(DIGEST) == digest
+        and now.labels.get(REVISION) == str(now.revision)
+    )
+
+
+def is_ours(now: Release, owner: str) -> bool:
+    return now.labels.get(OWNER) == owner and now.labels.get(REVISION) == str(now.revision)
+
+
+def _unlocking(now: Release, wanted: Wanted, pending: PendingPolicy) -> Decision:
+    if pending == "wait":
+        return WaitForOther()
+    if pending == "fail" or (pending == "ours" and not is_ours(now, wanted.owner)):
+        return Locked()
+    return FinishUninstall() if now.status is ReleaseStatus.UNINSTALLING else Unlock(now.revision)

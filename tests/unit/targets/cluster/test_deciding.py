@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sbkube.helm.releases import Release, ReleaseStatus
+from sbkube.targets.cluster.decide import (
+    FinishUninstall,
+    Install,
+    Locked,
+    Unchanged,
+    Unlock,
+    Upgrade,
+    WaitForOther,
+    Wanted,
+    decide,
+)
+
+WANTED = Wanted("d1", "run-7", "our-folder")
+
+
+def release(status: ReleaseStatus, revision: int = 3, **labels: str) -> Release:
+    ours = {**WANTED.labels(revision), **{f"sbkube.dev/{key}": value for key, value in labels.items()}}
+    return Release("web", "shop", revision, status, labels=ours)
+
+
+def test_what_is_not_there_is_installed() -> None:
+    assert decide(None, WANTED) == Install()
+    assert decide(release(ReleaseStatus.UNINSTALLED), WANTED) == Install(replace=True)
+
+
+def test_what_is_deployed_as_wanted_stays_unless_forced() -> None:
+    assert decide(release(ReleaseStatus.DEPLOYED), WANTED) == Unchanged(3)
+    assert decide(release(ReleaseStatus.DEPLOYED), WANTED, force=True) == Upgrade(4)
+
+
+def test_labels_that_helm_carried_over_an_upgrade_by_hand_do_not_count() -> None:
+    by_hand = replace(release(ReleaseStatus.DEPLOYED), revision=4)
+    assert decide(by_hand, WANTED) == Upgrade(5)
+
+
+def test_a_failed_revision_of_the_same_content_is_deployed_again() -> None:
+    assert decide(release(ReleaseStatus.FAILED), WANTED) == Upgrade(4)
+
+
+def test_our_own_pending_release_is_unlocked_at_its_revision_and_our_uninstall_is_finished() -> None:
+    assert decide(release(ReleaseStatus.PENDING_UPGRADE), WANTED) == Unlock(3)
+    assert decide(release(ReleaseStatus.UNINSTALLING), WANTED) == FinishUninstall()
+
+
+@given(
+    st.sampled_from([s for s in ReleaseStatus if s.is_pending or s is ReleaseStatus.UNINSTALLING]),
+    st.sampled_from([{"owner": "another"}, {"rev": "2"}]),
+)
+def test_what_somebody_else_left_pending_is_touched_by_order_only(
+    status: ReleaseStatus, labels: dict[str, str]
+) -> None:
+    theirs = release(status, **labels)
+    assert decide(theirs, WANTED) == Locked()
+    assert decide(theirs, WANTED, pending="fail") == Locked()
+    assert decide(theirs, WANTED, pending="wait") == WaitForOther()
+    assert decide(theirs, WANTED, pending="rollback") in (Unlock(3), FinishUninstall())
+
+
+def test_even_our_own_is_left_alone_where_the_user_says_so() -> None:
+    assert decide(release(ReleaseStatus.PENDING_INSTALL), WANTED, pending="fail") == Locked()
+
+
+@given(st.sampled_from(ReleaseStatus), st.booleans(), st.sampled_from(["d1", "d2"]))
+def test_only_what_is_deployed_with_this_digest_is_unchanged(
+    status: ReleaseStatus, force: bool, digest: str
+) -> None:
+    decided = decide(release(status, digest=digest), WANTED, force=force)
+    unchanged = status is ReleaseStatus.DEPLOYED and digest == "d1" and not force
+    assert isinstance(decided, Unchanged) == unchanged
+
+
+def test_labels_fit_what_helm_takes() -> None:
+    assert all(len(value) <= 63 for value in Wanted("f" * 63, "r" * 36, "o" * 16).labels(10_000).values())
