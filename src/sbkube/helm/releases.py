@@ -140,10 +140,6 @@ class UninstallRequest:
 class Releases(Protocol):
     """The releases of one cluster. Calls for different releases may overlap; for one release they must not."""
 
-    async def list(self, namespace: str | None = None) -> list[Release]:
-        """The newest revision of each release whatever its status, with labels; None: of all namespaces."""
-        ...
-
     async def history(self, name: str, namespace: str) -> list[Release]:
         """Oldest first, with labels; empty if there is no such release."""
         ...
@@ -163,6 +159,10 @@ class Releases(Protocol):
         ...
 
     async def aclose(self) -> None: ...
+
+    async def list(self, namespace: str | None = None) -> list[Release]:
+        """The newest revision of each release whatever its status, with labels; None: of all namespaces."""
+        ...
 
 
 class ReleaseError(HelmError):

@@ -81,7 +81,7 @@ def test_an_app_that_no_secret_could_hold_is_refused_with_both_sizes() -> None:
 
 
 def test_name_and_version_tell_app_and_content_and_fit_a_label() -> None:
-    one, same, other = (wrap("a" * 80, objects_of(config_map(name))) for name in ("x", "x", "y"))
+    one, same, other = (wrap("a" * 80, objects_of(config_map(name))) for name in ("one", "one", "two"))
     assert one.version == same.version != other.version
     assert len(one.name) <= 63
 
