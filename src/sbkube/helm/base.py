@@ -6,9 +6,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from ..errors import SbkubeError
+
+if TYPE_CHECKING:
+    from .releases import Cluster, Releases
 
 TIME_LIMIT = 120.0  # seconds for one call, unless said otherwise
 LONGEST_TEXT = 4000  # characters of Helm's own words in an error; endless recursion gives 94 kB
@@ -78,6 +81,10 @@ class Helm(Protocol):
 
     async def version(self) -> str:
         """Such as `v4.2.3`."""
+        ...
+
+    def releases(self, cluster: Cluster) -> Releases:
+        """Of one cluster; to be closed on its own."""
         ...
 
     async def aclose(self) -> None: ...

@@ -39,6 +39,7 @@ from .base import (
     absolute,
     as_json,
 )
+from .releases import Cluster, Releases
 
 START_LIMIT = 30.0  # seconds until a worker has loaded the library, on a machine that is very busy
 REAP_LIMIT = 0.3  # seconds to wait for a killed worker; the caller may be a person at Ctrl-C
@@ -81,6 +82,11 @@ class EmbeddedHelm:
         wanted = {"do": "lint", "chart": absolute(chart), "values": as_json(values, chart)}
         found = await self._ask(wanted, chart)
         return [LintMessage(*message) for message in found]
+
+    def releases(self, cluster: Cluster) -> Releases:
+        from .embedded_releases import EmbeddedReleases
+
+        return EmbeddedReleases(cluster, self._environ)
 
     async def version(self) -> str:
         return str(await self._ask({"do": "version"}, None))
@@ -222,7 +228,7 @@ async def _spawned(environ: Mapping[str, str]) -> _Worker:
     ours, theirs = socket.socketpair()
     with theirs:
         try:
-            process = _popen(theirs.fileno(), environ)
+            process = start_program("worker", theirs.fileno(), environ)
         except OSError as error:
             ours.close()
             raise HelmError(f"the process for Helm cannot be started: {error}") from error
@@ -234,12 +240,13 @@ async def _spawned(environ: Mapping[str, str]) -> _Worker:
     return _Worker(process, process.stderr, stream)
 
 
-def _popen(connection: int, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def start_program(module: str, connection: int, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """One of our own that runs Helm's library: `main` of a module beside this file."""
     # argv[0] becomes the field manager of what Helm applies, so it is `helm`, beside the interpreter (that is how a
     # virtual environment is found). Isolated from the current folder, with the modules that we see ourselves.
     name = os.path.join(os.path.dirname(sys.executable), "helm")
     return subprocess.Popen(
-        [name, "-I", "-c", _PROGRAM, str(connection), *sys.path],
+        [name, "-I", "-c", _PROGRAM.format(module), str(connection), *sys.path],
         executable=sys.executable,
         pass_fds=[connection],
         stdin=subprocess.DEVNULL,
@@ -250,7 +257,7 @@ def _popen(connection: int, environ: Mapping[str, str]) -> subprocess.Popen[byte
     )
 
 
-_PROGRAM = "import sys; sys.path[:] = sys.argv[2:]; from sbkube.helm.worker import main; main()"
+_PROGRAM = "import sys; sys.path[:] = sys.argv[2:]; from sbkube.helm.{} import main; main()"
 
 
 def _cores() -> int:

@@ -63,10 +63,8 @@ class Release:
     status: ReleaseStatus
     chart: str = ""
     """Such as `redis-1.2.3`."""
-    app_version: str = ""
     updated: str = ""
     """RFC 3339."""
-    description: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
 
 

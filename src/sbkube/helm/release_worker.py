@@ -1,0 +1,151 @@
+"""The process in which Helm's own library works on releases: one connection for each call, a thread for each.
+
+Deploying is mostly waiting, so one process carries hundreds of calls. Started and killed by `embedded_releases.py`. The
+field manager of what is applied is the name of this program, which is why it is called `helm`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+STACK = 512 * 1024  # bytes; hundreds of threads that only wait in a native call
+UNTHROTTLED = {"qps": 1000.0, "burst_limit": 2000}  # the library's own 5 a second stop after some 15 releases
+
+
+def main() -> None:
+    control = socket.socket(fileno=int(sys.argv[1]))
+    threading.stack_size(STACK)
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
+    os.set_blocking(2, False)  # nobody need read what the library tells the terminal
+    _load()
+    control.sendall(b".")
+    while True:
+        _, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        if not descriptors:
+            os._exit(0)  # the parent is gone; native calls may be running and would hold up any other exit
+        connection = socket.socket(fileno=descriptors[0])
+        threading.Thread(target=_serve, args=(connection,), daemon=True).start()
+
+
+def _load() -> None:
+    from helm_python import _native
+
+    _native.helm_sdk_version()
+
+
+def _serve(connection: socket.socket) -> None:
+    with connection, connection.makefile("rb") as lines, suppress(OSError):
+        if line := lines.readline():
+            connection.sendall(_answer_to(line))
+
+
+def _answer_to(line: bytes) -> bytes:
+    from helm_python import HelmError
+
+    request = json.loads(line)
+    try:
+        answer = {"ok": _DO[request.pop("do")](**request)}
+    except HelmError as error:
+        answer = {"code": error.code or 0, "text": error.detail}
+    except Exception as error:  # noqa: BLE001 - whatever it is, the one who asked is told
+        answer = {"code": 0, "text": f"{type(error).__name__}: {error}"}
+    return json.dumps(answer).encode() + b"\n"
+
+
+def _config(context: str | None, namespace: str | None) -> Any:
+    """One for each call: one of many is slower to share than to make."""
+    from helm_python import Config
+
+    return Config(kube_context=context, namespace=namespace, **UNTHROTTLED)  # type: ignore[arg-type]
+
+
+def _deploy(
+    how: str,
+    context: str | None,
+    chart: str,
+    name: str,
+    namespace: str,
+    values: str,
+    options: Mapping[str, Any],
+) -> Any:
+    from helm_python import Chart, _native
+
+    # A handle of its own: rendering removes disabled subcharts from it for ever.
+    with Chart.load(chart) as handle, _config(context, namespace) as config:
+        # The package's own keyword arguments lack most options; the call beneath has them.
+        made = _native.call_string(
+            f"helm_{how}",
+            config._raw(),
+            _native.HANDLE(0),
+            handle._raw(),
+            None,
+            name,
+            values,
+            json.dumps({"namespace": namespace, **options}),
+        )
+    return _summary(json.loads(made))
+
+
+def _rollback(context: str | None, name: str, namespace: str, options: Mapping[str, Any]) -> Any:
+    from helm_python import _native
+
+    with _config(context, namespace) as config:
+        _native.call_status("helm_rollback", config._raw(), name, json.dumps(options))
+        return _summary(config.status(name))
+
+
+def _uninstall(context: str | None, name: str, namespace: str, options: Mapping[str, Any]) -> None:
+    from helm_python import _native
+
+    with _config(context, namespace) as config:
+        _native.call_string("helm_uninstall", config._raw(), name, json.dumps(options))
+
+
+def _list(context: str | None, namespace: str | None) -> Any:
+    with _config(context, namespace) as config:
+        found = config.list(all_states=True, all_namespaces=namespace is None, limit=1_000_000)
+    return [_summary(release) for release in found]
+
+
+def _history(context: str | None, name: str, namespace: str) -> Any:
+    with _config(context, namespace) as config:
+        return [_summary(release) for release in config.history(name, max_revisions=1_000_000)]
+
+
+def _get(context: str | None, name: str, namespace: str, revision: int | None) -> Any:
+    with _config(context, namespace) as config:
+        found = config.get_all(name, revision=revision)
+    summary = found["summary"]
+    return {
+        "release": _summary(summary),
+        "manifest": summary.get("manifest", ""),
+        "hooks": found.get("hooks") or [],
+        "values": found.get("config") or {},
+        "notes": summary.get("notes", ""),
+    }
+
+
+def _summary(release: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in release.items() if key not in ("manifest", "notes")}
+
+
+_DO: dict[str, Callable[..., Any]] = {
+    "deploy": _deploy,
+    "rollback": _rollback,
+    "uninstall": _uninstall,
+    "list": _list,
+    "history": _history,
+    "get": _get,
+}
+
+if __name__ == "__main__":
+    main()
