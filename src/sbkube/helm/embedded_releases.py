@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -23,10 +23,21 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from sbkube.helm.base import LARGEST_ANSWER, HelmCrashed, HelmError, HelmMissing, as_json
 from sbkube.helm.embedded import START_LIMIT, start_program
+from sbkube.helm.looking import (
+    NAME,
+    Query,
+    Server,
+    chart_files,
+    found_in,
+    server_in,
+    server_template,
+    template_of,
+)
 from sbkube.helm.refusals import refusal
 from sbkube.helm.releases import (
     Cluster,
     DeployRequest,
+    Forbidden,
     Release,
     ReleaseContents,
     ReleaseStatus,
@@ -104,6 +115,19 @@ class EmbeddedReleases:
         hooks = "".join(f"---\n# Source: {hook['path']}\n{hook['manifest']}\n" for hook in found["hooks"])
         release = _release(found["release"])
         return ReleaseContents(release, found["manifest"], hooks, found["values"], found["notes"])
+
+    async def server(self) -> Server:
+        try:
+            return server_in(await self._look(server_template(with_uid=True)))
+        except Forbidden:
+            return server_in(await self._look(server_template(with_uid=False)))
+
+    async def look(self, queries: Sequence[Query]) -> Sequence[Any]:
+        return found_in(await self._look(template_of(queries)), queries)
+
+    async def _look(self, template: str) -> str:
+        wanted = {"do": "look", "files": chart_files(template)}
+        return str(await self._ask(wanted, NAME, "default", LOOK_LIMIT))
 
     async def aclose(self) -> None:
         if self._worker is not None:

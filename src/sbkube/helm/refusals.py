@@ -64,6 +64,8 @@ _SCHEMA = ("values don't meet the specifications",)
 def refusal(text: str, release: str, namespace: str) -> HelmError:
     """The error for what Helm said when it was to do something with a release."""
     text = text.strip()
+    if "error calling lookup" in text and "forbidden" in text:
+        return Forbidden(release, namespace, text)
     if any(words in text for words in _RENDERING):
         return RenderError(text)
     if any(words in text for words in _SCHEMA):

@@ -110,6 +110,27 @@ def _uninstall(context: str | None, name: str, namespace: str, options: Mapping[
         _native.call_string("helm_uninstall", config._raw(), name, json.dumps(options))
 
 
+def _look(context: str | None, files: Mapping[str, str], name: str, namespace: str) -> str:
+    """What a chart renders against the live server; nothing is installed."""
+    from helm_python import Chart
+
+    with Chart.load_archive(_archive(name, files)) as handle, _config(context, namespace) as config:
+        return str(config.install(handle, name, namespace=namespace, dry_run="server")["manifest"])
+
+
+def _archive(name: str, files: Mapping[str, str]) -> bytes:
+    import io
+    import tarfile
+
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz", compresslevel=1) as tar:
+        for path, text in files.items():
+            member = tarfile.TarInfo(f"{name}/{path}")
+            member.size = len(text.encode())
+            tar.addfile(member, io.BytesIO(text.encode()))
+    return archive.getvalue()
+
+
 def _list(context: str | None, namespace: str | None) -> Any:
     with _config(context, namespace) as config:
         found = config.list(all_states=True, all_namespaces=namespace is None, limit=1_000_000)
@@ -145,6 +166,7 @@ _DO: dict[str, Callable[..., Any]] = {
     "list": _list,
     "history": _history,
     "get": _get,
+    "look": _look,
 }
 
 if __name__ == "__main__":

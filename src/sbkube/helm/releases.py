@@ -6,13 +6,14 @@ has; one that is cancelled or meets its time limit leaves the release as a kille
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from .base import HelmError
+from .looking import Query, Server
 
 Wait = Literal["watcher", "legacy", "hooks", "none"]
 """`watcher` and `legacy` are Helm 4's two ways to wait for readiness (Helm 3 has the second); `hooks`: for hooks only."""
@@ -154,6 +155,14 @@ class Releases(Protocol):
 
     async def uninstall(self, request: UninstallRequest) -> bool:
         """False if there was no such release."""
+        ...
+
+    async def server(self) -> Server:
+        """Raises `ClusterUnreachable`."""
+        ...
+
+    async def look(self, queries: Sequence[Query]) -> Sequence[Any]:
+        """For each query the object or the list (JSON), or None. Raises if one may not be read."""
         ...
 
     async def aclose(self) -> None: ...

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Awaitable, Callable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 from sbkube.errors import SbkubeError
 
@@ -20,12 +21,51 @@ class Manifests:
     hooks: str = ""
 
 
+Crds = Literal["install", "upgrade", "skip"]
+Log = Callable[[str], Awaitable[None]]
+"""Takes one line for the log of the step."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeployOptions:
+    """How a release is brought about; a target without releases has no use for them."""
+
+    wait: bool = True
+    wait_for_jobs: bool = False
+    timeout: float = 300.0
+    """Seconds for each hook, and for everything to become ready."""
+    atomic: bool = False
+    create_namespace: bool = False
+    adopt: bool = False
+    """Takes over objects that no release owns."""
+    force_conflicts: bool = False
+    crds: Crds = "install"
+    max_history: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What an app gives to a target."""
+
+    app: str
+    release: str
+    namespace: str
+    manifests: Manifests
+    chart: Path | None = None
+    """None: the manifests are all there is."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    notes: str = ""
+    options: DeployOptions = DeployOptions()
+    run: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """What a deploy leaves behind: the digest of it, and where it can be seen, if that is a path."""
+    """What a deploy leaves behind: the digest of it, where it can be seen if that is a path, and what to record."""
 
     digest: str
     path: str | None = None
+    record: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Target(Protocol):
@@ -43,10 +83,10 @@ class Target(Protocol):
         """Checks that deploys can work and mends what a crash left; nothing else may be called before."""
         ...
 
-    async def deploy(self, app: str, manifests: Manifests) -> Deployed: ...
+    async def deploy(self, deployment: Deployment, log: Log) -> Deployed: ...
 
-    async def holds(self, app: str, digest: str) -> bool:
-        """Whether the app is there as `deploy` left it. Needs no `start`."""
+    async def holds(self, app: str, output: Mapping[str, Any]) -> bool:
+        """Whether the app is there as `deploy` left it, by what was recorded of it. Needs no `start`."""
         ...
 
     async def would_prune(self, keep: AbstractSet[str]) -> list[str]:

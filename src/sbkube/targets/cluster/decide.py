@@ -114,3 +114,23 @@ def _unlocking(now: Release, wanted: Wanted, pending: PendingPolicy) -> Decision
     if pending == "fail" or (pending == "ours" and not is_ours(now, wanted.owner)):
         return Locked()
     return FinishUninstall() if now.status is ReleaseStatus.UNINSTALLING else Unlock(now.revision)
+
+
+def told(decision: Decision, now: Release | None) -> str:
+    """One line for the step's log."""
+    state = f"revision {now.revision} is {now.status.value}" if now is not None else "not there"
+    match decision:
+        case Install():
+            return f"{state}, installing"
+        case Upgrade(revision):
+            return f"{state}, upgrading to revision {revision}"
+        case Unchanged():
+            return f"{state} with this content, nothing to do"
+        case Unlock():
+            return f"{state} and ours: a run of this project was killed; unlocking it"
+        case FinishUninstall():
+            return f"{state} and ours: uninstalling it to the end"
+        case WaitForOther():
+            return f"{state}, waiting for whoever does it"
+        case Locked():
+            return f"{state}, and not ours"

@@ -1,0 +1,90 @@
+"""`kubectl`, for what Helm does not do: taking fields over, dry runs on the server, questions about rights.
+
+Everything it is given goes through its standard input, everything it says comes back as text; its context and
+kubeconfig are always said.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sbkube.errors import SbkubeError
+from sbkube.helm.releases import Cluster
+from sbkube.process import run_process
+
+TIME_LIMIT = 120.0
+MANAGER = "helm"
+"""Helm's own field manager, so that what is applied here is Helm's to change."""
+
+
+class KubectlFailed(SbkubeError):
+    def __init__(self, doing: str, text: str) -> None:
+        super().__init__(f"`kubectl {doing}` failed: {text.strip()[:4000]}")
+        self.text = text
+
+
+class KubectlMissing(SbkubeError):
+    def __init__(self, why: str) -> None:
+        super().__init__(f"no `kubectl` on PATH, which {why} needs", hint="install kubectl")
+
+
+@dataclass(frozen=True, slots=True)
+class Kubectl:
+    program: str
+    cluster: Cluster
+    environ: Mapping[str, str]
+
+    @classmethod
+    def find(cls, cluster: Cluster, environ: Mapping[str, str]) -> Kubectl | None:
+        program = shutil.which("kubectl", path=environ.get("PATH"))
+        return cls(program, cluster, environ) if program else None
+
+    async def run(
+        self,
+        *arguments: str,
+        stdin: str | None = None,
+        time_limit: float = TIME_LIMIT,
+        may_fail: bool = False,
+    ) -> tuple[int, str]:
+        """Exit code and output, standard error merged. Raises `KubectlFailed` unless it may fail."""
+        lines: list[str] = []
+        ended = await run_process(
+            [self.program, *self._where(), *arguments],
+            cwd=Path(os.sep),
+            env={**self.environ, **self.cluster.environment()},
+            on_line=lines.append,
+            time_limit=time_limit,
+            grace=1.0,
+            stdin=None if stdin is None else stdin.encode(),
+        )
+        output = "\n".join(lines)
+        if ended.code and not may_fail:
+            raise KubectlFailed(arguments[0], output)
+        return ended.code, output
+
+    async def take_over(self, manifests: str, namespace: str) -> str:
+        """Applies as Helm will, and takes the fields that others manage: fields removed later would stay for ever."""
+        flags = ["--server-side", f"--field-manager={MANAGER}", "--force-conflicts", "--namespace", namespace]
+        _, output = await self.run("apply", *flags, "-f", "-", stdin=manifests)
+        return output
+
+    async def create_namespace(self, name: str) -> None:
+        """It may be there already."""
+        code, output = await self.run("create", "namespace", name, may_fail=True)
+        if code and "AlreadyExists" not in output and "already exists" not in output:
+            raise KubectlFailed("create namespace", output)
+
+    async def json(self, *arguments: str, stdin: str | None = None) -> Any:
+        """What a command prints as JSON; warnings may come before it."""
+        _, output = await self.run(*arguments, "-o", "json", stdin=stdin)
+        start = min((at for sign in "{[" if (at := output.find(sign)) >= 0), default=0)
+        return json.loads(output[start:])
+
+    def _where(self) -> Sequence[str]:
+        return ["--context", self.cluster.context] if self.cluster.context else []

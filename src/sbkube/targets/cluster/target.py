@@ -1,0 +1,303 @@
+"""Apps as Helm releases in a cluster: look, decide, act, and say what came of it.
+
+`decide.py` decides, `wrapping.py` makes charts of manifests, `adoption.py` looks whose the objects are, `unready.py` finds
+out why something is not ready. One deploy of one release at a time; deploys of different releases overlap.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import anyio
+from anyio.to_thread import run_sync
+
+from sbkube.helm.base import HelmError
+from sbkube.helm.looking import Server
+from sbkube.helm.releases import (
+    Cluster,
+    DeployRequest,
+    Forbidden,
+    Release,
+    ReleaseError,
+    Releases,
+    RollbackRequest,
+    UninstallRequest,
+)
+from sbkube.targets.base import Deployed, Deployment, Log
+
+from .adoption import adopt
+from .decide import (
+    Decision,
+    FinishUninstall,
+    Install,
+    Locked,
+    PendingPolicy,
+    Unchanged,
+    Unlock,
+    Upgrade,
+    WaitForOther,
+    Wanted,
+    decide,
+    is_deployed,
+    told,
+)
+from .digests import digest_of
+from .identity import Identities, refuse_another_cluster
+from .kubectl import Kubectl
+from .namespaces import Namespaces
+from .objects import objects_of, refuse_duplicates
+from .unready import Watch
+from .wrapping import wrap
+
+MOST_WATCHERS = 30
+"""Waits of Helm's watcher in one namespace: each holds every object of the kinds it waits for there."""
+TURNS = 6
+"""Decisions of one deploy before it gives up: unlock, install, and some for what others do meanwhile."""
+LOOK_AGAIN = 2.0
+"""Seconds between two looks at a release on which somebody else works."""
+
+
+class PendingElsewhere(ReleaseError):
+    """Somebody else's operation on a release is under way or was killed."""
+
+    def __init__(self, now: Release) -> None:
+        super().__init__(
+            now.name,
+            now.namespace,
+            f"it is `{now.status.value}` since {now.updated} (revision {now.revision}), which is not of this project",
+            hint=f"wait for whoever does it, or `helm rollback {now.name} {now.revision} -n {now.namespace} --no-hooks` "
+            "to unlock it, or run with `--pending rollback`",
+        )
+
+
+@dataclass(slots=True)
+class ClusterTarget:
+    """`scratch` is a folder for generated charts; `owner` names this state folder in labels of releases."""
+
+    cluster: Cluster
+    releases: Callable[[], Awaitable[Releases]]
+    kubectl: Kubectl | None
+    scratch: Path
+    owner: str
+    identities: Identities
+    namespaces: Sequence[str] = ()
+    """Where releases may be, for those who may not list them everywhere."""
+    force: bool = False
+    pending: PendingPolicy = "ours"
+    accept_change: bool = False
+    kind: str = field(default="cluster", init=False)
+    server: Server | None = field(default=None, init=False)
+    _known: dict[tuple[str, str], Release] | None = field(default=None, init=False)
+    _looking: anyio.Lock = field(default_factory=anyio.Lock, init=False)
+    _busy: dict[tuple[str, str], anyio.Lock] = field(default_factory=dict, init=False)
+    _watching: dict[str, int] = field(default_factory=dict, init=False)
+    _watch: Watch = field(default_factory=Watch, init=False)
+    _namespaces: Namespaces = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._namespaces = Namespaces(self.kubectl)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        return {"kind": self.kind, "context": self.cluster.context or ""}
+
+    async def start(self) -> None:
+        releases = await self.releases()
+        self.server = await releases.server()
+        remembered = self.identities.of(self.cluster)
+        if not self.accept_change:
+            refuse_another_cluster(self.cluster, remembered, self.server.uid)
+        if self.server.uid and self.server.uid != remembered:
+            await run_sync(self.identities.remember, self.cluster, self.server.uid)
+
+    async def deploy(self, deployment: Deployment, log: Log) -> Deployed:
+        name = (deployment.namespace, deployment.release)
+        async with self._busy.setdefault(name, anyio.Lock()), self._chart(deployment) as chart:
+            wanted = Wanted(await run_sync(digest_of, deployment, chart), deployment.run, self.owner)
+            return await self._brought_about(deployment, chart, wanted, log)
+
+    async def holds(self, app: str, output: Mapping[str, Any]) -> bool:
+        try:
+            known = await self._releases_known()
+        except HelmError:
+            return False  # not known to be there; a deploy will say what is wrong
+        release = known.get((str(output.get("namespace")), str(output.get("release"))))
+        return is_deployed(release, str(output.get("digest")))
+
+    async def would_prune(self, keep: AbstractSet[str]) -> list[str]:
+        return []
+
+    async def prune(self, keep: AbstractSet[str]) -> list[str]:
+        """Nothing by itself: what left the project is removed from a cluster by `sbkube prune` only."""
+        return []
+
+    async def finish(self) -> None:
+        await run_sync(lambda: shutil.rmtree(self.scratch, ignore_errors=True))
+
+    # One deploy
+
+    async def _brought_about(self, deployment: Deployment, chart: Path, wanted: Wanted, log: Log) -> Deployed:
+        before = now = (await self._releases_known()).get((deployment.namespace, deployment.release))
+        if decide(now, wanted, force=self.force, pending=self.pending) == Unchanged(
+            now.revision if now else 0
+        ):
+            assert now is not None
+            return _deployed(now, wanted, before, "unchanged")
+        before = now = await self._newest(deployment)
+        turns = 0
+        while turns < TURNS:
+            decision = decide(now, wanted, force=self.force, pending=self.pending)
+            await log(f"release {deployment.release} in {deployment.namespace}: {told(decision, now)}")
+            if isinstance(decision, Unchanged):
+                assert now is not None
+                return _deployed(now, wanted, before, "unchanged")
+            if isinstance(decision, Install | Upgrade):
+                return await self._deployed(decision, now, deployment, chart, wanted, before, log)
+            turns += not isinstance(decision, WaitForOther)
+            await self._unlocked(decision, now, deployment)
+            now = await self._newest(deployment)
+        raise ReleaseError(
+            deployment.release,
+            deployment.namespace,
+            "it is changed by somebody else all the time",
+            hint="try again later",
+        )
+
+    async def _unlocked(self, decision: Decision, now: Release | None, deployment: Deployment) -> None:
+        releases = await self.releases()
+        name, namespace = deployment.release, deployment.namespace
+        if isinstance(decision, Locked):
+            assert now is not None
+            raise PendingElsewhere(now)
+        if isinstance(decision, Unlock):
+            await releases.rollback(
+                RollbackRequest(name, namespace, decision.revision, wait="hooks", disable_hooks=True)
+            )
+        elif isinstance(decision, FinishUninstall):
+            await releases.uninstall(UninstallRequest(name, namespace))
+        else:
+            await anyio.sleep(LOOK_AGAIN)
+
+    async def _deployed(
+        self,
+        decision: Install | Upgrade,
+        now: Release | None,
+        deployment: Deployment,
+        chart: Path,
+        wanted: Wanted,
+        before: Release | None,
+        log: Log,
+    ) -> Deployed:
+        releases = await self.releases()
+        await self._namespaces.ensure(deployment, releases, log)
+        request = self._request(deployment, chart, wanted, 1 if now is None else now.revision + 1)
+        if isinstance(decision, Install):
+            adopted = await adopt(releases, self.kubectl, deployment, log)
+            request = replace(request, replace=decision.replace, take_ownership=adopted)
+            # Undoing it would delete what was running before.
+            request = replace(request, atomic=request.atomic and not adopted)
+        act = releases.install if isinstance(decision, Install) else releases.upgrade
+        async with self._turn_to_wait(request) as waiting:
+            made = await self._watch.during(partial(act, waiting), releases, deployment, log)
+        return _deployed(made, wanted, before, "installed" if act == releases.install else "upgraded")
+
+    def _request(self, deployment: Deployment, chart: Path, wanted: Wanted, revision: int) -> DeployRequest:
+        options = deployment.options
+        return DeployRequest(
+            chart,
+            deployment.release,
+            deployment.namespace,
+            deployment.values,
+            labels=wanted.labels(revision),
+            description=f"sbkube run {deployment.run}",
+            wait="watcher" if options.wait else "none",
+            wait_for_jobs=options.wait and options.wait_for_jobs,
+            timeout=options.timeout,
+            atomic=options.atomic,
+            max_history=options.max_history,
+            skip_crds=options.crds != "install",
+            force_conflicts=options.force_conflicts,
+        )
+
+    @asynccontextmanager
+    async def _turn_to_wait(self, request: DeployRequest) -> AsyncIterator[DeployRequest]:
+        """Helm's watcher while few wait in a namespace: each holds every object of its kinds there."""
+        if request.wait != "watcher":
+            yield request
+            return
+        namespace = request.namespace
+        watching = self._watching.get(namespace, 0)
+        if watching >= MOST_WATCHERS and not request.wait_for_jobs:
+            yield replace(request, wait="legacy")
+            return
+        self._watching[namespace] = watching + 1
+        try:
+            yield request
+        finally:
+            self._watching[namespace] -= 1
+
+    @asynccontextmanager
+    async def _chart(self, deployment: Deployment) -> AsyncIterator[Path]:
+        """The app's own, or one made of its manifests that lives as long as the deploy."""
+        if deployment.chart is not None:
+            yield deployment.chart
+            return
+        folder = self.scratch / uuid4().hex[:12]
+        try:
+            await run_sync(_wrapped, deployment, folder)
+            yield folder
+        finally:
+            with anyio.move_on_after(5, shield=True):
+                await run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+    # What is there
+
+    async def _newest(self, deployment: Deployment) -> Release | None:
+        releases = await self.releases()
+        history = await releases.history(deployment.release, deployment.namespace)
+        return history[-1] if history else None
+
+    async def _releases_known(self) -> Mapping[tuple[str, str], Release]:
+        """As one list saw them, once for the run; who acts on one looks again."""
+        async with self._looking:
+            if self._known is None:
+                releases = await self.releases()
+                self._known = {(one.namespace, one.name): one for one in await self._listed(releases)}
+            return self._known
+
+    async def _listed(self, releases: Releases) -> list[Release]:
+        try:
+            return await releases.list()
+        except Forbidden:
+            found: list[Release] = []
+            for namespace in self.namespaces:
+                found += await releases.list(namespace)
+            return found
+
+
+def _wrapped(deployment: Deployment, folder: Path) -> None:
+    rendered = deployment.manifests
+    objects = [*objects_of(rendered.manifests), *objects_of(rendered.hooks)]
+    refuse_duplicates(objects)
+    wrap(deployment.release, objects, deployment.notes).write(folder)
+
+
+def _deployed(made: Release, wanted: Wanted, before: Release | None, action: str) -> Deployed:
+    return Deployed(
+        wanted.digest,
+        record={
+            "release": made.name,
+            "namespace": made.namespace,
+            "revision": made.revision,
+            "before": before.revision if before is not None else None,
+            "action": action,
+        },
+    )
