@@ -17,6 +17,7 @@ from sbkube.engine import Retry, Selection
 from sbkube.engine.stores.base import Plan
 from sbkube.errors import ConfigError, Position
 from sbkube.helm.base import HelmCrashed
+from sbkube.helm.releases import ClusterUnreachable
 
 GATE = "done"
 """The stage of an app that has none: `shop-ready:done`."""
@@ -87,7 +88,7 @@ class StagePlan:
 
 
 def is_transient(error: Exception) -> bool:
-    return isinstance(error, HelmCrashed)
+    return isinstance(error, HelmCrashed | ClusterUnreachable)
 
 
 def step_id(app: str, stage: Stage | None) -> str:
@@ -143,11 +144,11 @@ def _stages(place: AppPlace, facts: _Facts) -> Iterator[StagePlan]:
         yield StagePlan(
             step_id(name, None), name, None, after=before, inputs={"type": app.type}, enabled=app.enabled
         )
-    for index, stage in enumerate(app.stages):
+    for stage in app.stages:
         id = step_id(name, stage)
         reading = facts.read.get((name, stage), Reading())
         late = _made_by_others(place, id, reading, facts)
-        previous = (step_id(name, app.stages[index - 1]),) if index else ()
+        previous = tuple(step_id(name, earlier) for earlier in _earlier(app, stage, facts.target))
         yield StagePlan(
             id,
             name,
@@ -164,6 +165,13 @@ def _stages(place: AppPlace, facts: _Facts) -> Iterator[StagePlan]:
             on_interrupt=app.after_interruption(stage),
             enabled=app.enabled,
         )
+
+
+def _earlier(app: App, stage: Stage, target: Mapping[str, str]) -> tuple[Stage, ...]:
+    """The stages of the app whose outputs it needs; a cluster is given the chart itself, a folder what it renders."""
+    before = app.stages[: app.stages.index(stage)]
+    gets_chart = stage == "deploy" and target.get("kind") == "cluster" and "build" in before
+    return (*before[-1:], *(("build",) if gets_chart else ()))  # type: ignore[arg-type]
 
 
 def _waiting_stage(app: App) -> Stage:

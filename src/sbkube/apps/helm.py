@@ -10,26 +10,25 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from anyio.to_thread import run_sync
 from pydantic import BeforeValidator, field_validator, model_validator
 
-from sbkube.apps.base import App, Stage
+from sbkube.apps.base import Stage
 from sbkube.apps.charts import change_chart, take_chart
-from sbkube.apps.fields import Duration, NotEmpty, Spellings, one_or_many
+from sbkube.apps.fields import NotEmpty, Spellings, one_or_many
 from sbkube.apps.files import FileInput, is_readable_as, matches
 from sbkube.apps.manifests import with_metadata
-from sbkube.apps.rendered import deploy_rendered, write_rendered
+from sbkube.apps.released import ReleasedApp
+from sbkube.apps.rendered import deploy_rendered, write_rendered, write_values
 from sbkube.apps.work import Json, Place, Reading, Work
 from sbkube.documents import read
 from sbkube.errors import Position, SbkubeError
 from sbkube.helm.base import Capabilities, HelmCrashed, HelmError, HelmMissing, RenderRequest
 from sbkube.helm.values import final_values
-from sbkube.targets.base import Manifests
-
-Crds = Literal["install", "upgrade", "skip"]
+from sbkube.targets.base import Crds, Manifests
 
 KUBE_VERSION = "v1.36.0"
 """Rendered for where neither the app nor a cluster says: each Helm has a default of its own, by how it was built."""
 
 
-class HelmApp(App):
+class HelmApp(ReleasedApp):
     """`values` are files, or mappings written in place; `set_values` is a mapping or a list of `key=value`."""
 
     stages: ClassVar[tuple[Stage, ...]] = ("prepare", "build", "template", "deploy")
@@ -41,12 +40,6 @@ class HelmApp(App):
     values: Annotated[tuple[str | dict[str, Any], ...], BeforeValidator(one_or_many)] = ()
     set_values: dict[str, Any] | tuple[str, ...] = ()
     release_name: str | None = None
-    create_namespace: bool = False
-    wait: bool = True
-    timeout: Duration = 300.0
-    atomic: bool = False
-    force_conflicts: bool = False
-    adopt: bool = False
     helm_label_injection: bool = True
     overrides: Annotated[tuple[str | dict[str, str], ...], BeforeValidator(one_or_many)] = ()
     removes: tuple[NotEmpty, ...] = ()
@@ -94,8 +87,6 @@ class HelmApp(App):
 
     # What its stages read and do
 
-    is_deployed: ClassVar[bool] = True
-
     def reads(self, stage: Stage, place: Place) -> Reading:
         match stage:
             case "prepare":
@@ -119,7 +110,7 @@ class HelmApp(App):
             case "template":
                 await self._template(work)
             case "deploy":
-                return await deploy_rendered(work)
+                return await self._deploy(work)
         return None
 
     def release(self, place: Place) -> str:
@@ -182,13 +173,21 @@ class HelmApp(App):
             "annotations": dict(place.object_annotations),
         }
 
+    async def _deploy(self, work: Work) -> Json:
+        """Labels are put on rendered objects, so an app that has some is deployed as it was rendered."""
+        place = work.place
+        as_rendered = place.object_labels or place.object_annotations or "build" not in work.inputs
+        chart = None if as_rendered else work.inputs["build"] / "chart"
+        return await deploy_rendered(work, self.release(place), self.deploy_options(self.crd_policy), chart)
+
     async def _template(self, work: Work) -> None:
         place = work.place
+        values = await run_sync(self._final_values, place)
         request = RenderRequest(
             chart=work.inputs["build"] / "chart",
             release=self.release(place),
             namespace=place.namespace or "default",
-            values=await run_sync(self._final_values, place),
+            values=values,
             capabilities=Capabilities(self.kube_version or KUBE_VERSION, self.api_versions),
             include_crds=self.crd_policy != "skip",
             time_limit=work.time_limit,
@@ -205,6 +204,7 @@ class HelmApp(App):
             put = partial(with_metadata, labels=place.object_labels, annotations=place.object_annotations)
             parts = [await run_sync(put, part) for part in parts]
         await write_rendered(work.out, Manifests(*parts), rendered.notes)
+        await write_values(work.out, values)
 
     def _final_values(self, place: Place) -> dict[str, Any]:
         files = {file.name: file for file in self._values_files(place)}

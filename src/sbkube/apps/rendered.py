@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from anyio.to_thread import run_sync
 
 from sbkube.apps.work import Json, Work
-from sbkube.targets.base import Manifests
+from sbkube.helm.base import as_json
+from sbkube.targets.base import Deployment, DeployOptions, Manifests
 
 _PARTS = ("crds", "manifests", "hooks")
+_VALUES = "values.json"
+_NOTES = "NOTES.txt"
 
 
 async def write_rendered(folder: Path, rendered: Manifests, notes: str = "") -> None:
@@ -20,11 +26,40 @@ async def read_rendered(folder: Path) -> Manifests:
     return await run_sync(_read, folder)
 
 
-async def deploy_rendered(work: Work) -> Json:
-    """Gives what the template stage made to the target."""
-    rendered = await read_rendered(work.inputs["template"])
-    deployed = await work.target.deploy(work.place.name, rendered)
-    return {"digest": deployed.digest, "path": deployed.path}
+async def deploy_rendered(
+    work: Work, release: str, options: DeployOptions, chart: Path | None = None
+) -> Json:
+    """Gives what the template stage made to the target; with a chart, a cluster gets that and the same values."""
+    made = work.inputs["template"]
+    rendered = await read_rendered(made)
+    deployment = Deployment(
+        app=work.place.name,
+        release=release,
+        namespace=work.place.namespace or "default",
+        manifests=rendered,
+        chart=chart,
+        values=await run_sync(_values, made) if chart is not None else {},
+        notes=await run_sync(_notes, made),
+        options=options,
+        run=str(work.context.run),
+    )
+    deployed = await work.target.deploy(deployment, work.log)
+    return {"digest": deployed.digest, "path": deployed.path, **deployed.record}
+
+
+async def write_values(folder: Path, values: Mapping[str, Any]) -> None:
+    """What a chart was rendered with, for whoever installs it."""
+    await run_sync((folder / _VALUES).write_text, as_json(values))
+
+
+def _values(folder: Path) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads((folder / _VALUES).read_bytes())
+    return values
+
+
+def _notes(folder: Path) -> str:
+    path = folder / _NOTES
+    return path.read_bytes().decode() if path.exists() else ""
 
 
 def _write(folder: Path, rendered: Manifests, notes: str) -> None:
@@ -33,7 +68,7 @@ def _write(folder: Path, rendered: Manifests, notes: str) -> None:
         if text.strip():
             (folder / f"{part}.yaml").write_text(text, encoding="utf-8", newline="")
     if notes.strip():
-        (folder / "NOTES.txt").write_text(notes, encoding="utf-8", newline="")
+        (folder / _NOTES).write_text(notes, encoding="utf-8", newline="")
 
 
 def _read(folder: Path) -> Manifests:

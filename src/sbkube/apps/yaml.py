@@ -9,10 +9,11 @@ from typing import Annotated, ClassVar, Literal
 from anyio.to_thread import run_sync
 from pydantic import BeforeValidator, Field
 
-from sbkube.apps.base import App, Stage
+from sbkube.apps.base import Stage
 from sbkube.apps.fields import NotEmpty, one_or_many
 from sbkube.apps.files import FileInput, files_below, is_readable_as, matches
 from sbkube.apps.manifests import Manifest, read_manifests, stream, with_metadata
+from sbkube.apps.released import ReleasedApp
 from sbkube.apps.rendered import deploy_rendered, write_rendered
 from sbkube.apps.work import Json, Place, Reading, Work
 from sbkube.documents import read_text
@@ -22,15 +23,14 @@ from sbkube.targets.base import Manifests
 _SUFFIXES = (".yaml", ".yml", ".json")
 
 
-class YamlApp(App):
+class YamlApp(ReleasedApp):
     """`manifests` are files, globs, or folders, whose files are taken in the order of their names."""
 
     stages: ClassVar[tuple[Stage, ...]] = ("template", "deploy")
     older: ClassVar = {"files": "manifests", "path": "manifests"}
-    is_deployed: ClassVar[bool] = True
-
     type: Literal["yaml"]
     manifests: Annotated[tuple[NotEmpty, ...], BeforeValidator(one_or_many), Field(min_length=1)]
+    adopt: bool = True
 
     @property
     def is_remote(self) -> bool:
@@ -52,7 +52,7 @@ class YamlApp(App):
 
     async def perform(self, stage: Stage, work: Work) -> Json:
         if stage == "deploy":
-            return await deploy_rendered(work)
+            return await deploy_rendered(work, work.place.name, self.deploy_options())
         await write_rendered(work.out, await run_sync(self._rendered, work.place))
         return None
 

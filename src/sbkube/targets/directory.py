@@ -19,7 +19,7 @@ from pathlib import Path
 import anyio
 from anyio import to_thread
 
-from sbkube.targets.base import Deployed, Manifests, TargetUnwritable, UnsuitableTarget
+from sbkube.targets.base import Deployed, Deployment, Log, Manifests, TargetUnwritable, UnsuitableTarget
 from sbkube.targets.folders import digest_at, is_folder, remove, write_folder
 from sbkube.targets.hidden import HiddenFolders
 from sbkube.targets.owned import OwnedApps, Owner
@@ -66,8 +66,9 @@ class DirectoryTarget:
     async def start(self) -> None:
         await to_thread.run_sync(self._start)
 
-    async def deploy(self, app: str, manifests: Manifests) -> Deployed:
-        deployed, replaced = await to_thread.run_sync(self._deploy, app, _files(manifests))
+    async def deploy(self, deployment: Deployment, log: Log) -> Deployed:
+        files = _files(deployment.manifests)
+        deployed, replaced = await to_thread.run_sync(self._deploy, deployment.app, files)
         await self._retire(replaced)
         return deployed
 
