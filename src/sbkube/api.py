@@ -18,6 +18,7 @@ import anyio
 from anyio.to_thread import run_sync
 
 from sbkube.apps.files import FileInput
+from sbkube.choosing import Helms, TargetWishes, choose_target
 from sbkube.config.loading import find_project, load_project, refuse_not_yet
 from sbkube.config.project import Project
 from sbkube.engine import (
@@ -37,7 +38,8 @@ from sbkube.engine.resume import Resume
 from sbkube.engine.stores.base import Plan
 from sbkube.engine.stores.files import FileReader
 from sbkube.planning import Asked, StagePlan, missing_files, plan_stages, readings
-from sbkube.wiring import Planned, Workshop, choose_target, digest_all, state_folder
+from sbkube.targets.cluster.decide import PendingPolicy
+from sbkube.wiring import Planned, Workshop, digest_all, state_folder
 
 __all__ = [
     "Asked",
@@ -78,7 +80,11 @@ class Request:
     deadline: float | None = None
     """Seconds for the whole run; then it is stopped."""
     accept_target_change: bool = False
-    """Take over apps in the target that another project deployed; else their deploys fail."""
+    """Take over apps in the target that another project deployed, or deploy to another cluster than before."""
+    force: bool = False
+    """Deploy a new revision also of releases that are as they should be."""
+    pending: PendingPolicy = "ours"
+    """What to do with a release that a killed Helm left `pending-*`; see `targets.cluster.decide`."""
 
     @property
     def resume(self) -> Resume:
@@ -238,7 +244,7 @@ async def run(
                     changed,
                     would_prune,
                     opened,
-                    workshop.helm_reason,
+                    workshop.helms.reason,
                 )
             )
 
@@ -291,13 +297,16 @@ async def _is_outdated(known: _Known, reader: FileReader, project: Project, work
     now, then = await reader.latest(project.profile), known.previous
     moved = (now and (now.journal, now.seq)) != (then and (then.journal, then.seq))
     uses_secrets = any(stage.secrets for stage in known.planned.stages)
-    return (uses_secrets and await workshop.keep_key()) or moved
+    # Releases in a cluster are known as ours by the same key.
+    needs_key = uses_secrets or workshop.target.kind == "cluster"
+    return (needs_key and await workshop.keep_key() and uses_secrets) or moved
 
 
 def _workshop(project: Project, request: Request, environ: Mapping[str, str]) -> Workshop:
     state = state_folder(project.folder, request.state_dir, environ)
-    target = choose_target(project, request.target, state, takes_over=request.accept_target_change)
-    return Workshop(project, state, target, environ, request.helm or environ.get("SBKUBE_HELM") or None)
+    helms = Helms(request.helm or environ.get("SBKUBE_HELM") or None, environ)
+    wishes = TargetWishes(request.target, request.accept_target_change, request.force, request.pending)
+    return Workshop(project, state, choose_target(project, wishes, state, helms), environ, helms)
 
 
 async def _plan_of(reader: FileReader, run: ExecutionState | None) -> Plan | None:

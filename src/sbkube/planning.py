@@ -171,7 +171,7 @@ def _earlier(app: App, stage: Stage, target: Mapping[str, str]) -> tuple[Stage, 
     """The stages of the app whose outputs it needs; a cluster is given the chart itself, a folder what it renders."""
     before = app.stages[: app.stages.index(stage)]
     gets_chart = stage == "deploy" and target.get("kind") == "cluster" and "build" in before
-    return (*before[-1:], *(("build",) if gets_chart else ()))  # type: ignore[arg-type]
+    return (*before[-1:], *(("build",) if gets_chart else ()))
 
 
 def _waiting_stage(app: App) -> Stage:

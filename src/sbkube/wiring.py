@@ -23,6 +23,7 @@ from sbkube.apps.base import App, Stage
 from sbkube.apps.files import FileInput, digest_input
 from sbkube.apps.helm import HelmApp
 from sbkube.apps.work import Json, Outputs, Work
+from sbkube.choosing import Helms
 from sbkube.config.project import Project
 from sbkube.engine import (
     ExecutionState,
@@ -34,13 +35,9 @@ from sbkube.engine import (
 )
 from sbkube.engine.step import Body
 from sbkube.engine.stores.base import Plan
-from sbkube.errors import NotYet, Position, SbkubeError
-from sbkube.helm.base import Helm
-from sbkube.helm.select import choose_helm
+from sbkube.errors import Position, SbkubeError
 from sbkube.planning import AppPlace, Asked, StagePlan, plan_stages, readings, selection
 from sbkube.targets.base import Target
-from sbkube.targets.directory import DirectoryTarget
-from sbkube.targets.owned import Owner
 
 STATE_FOLDER = ".sbkube"
 _KEY_SIZE = 32
@@ -51,22 +48,6 @@ _OUTPUTS_ARE_KEPT = 7 * 24 * 3600.0
 def state_folder(project: Path, override: str | None, environ: Mapping[str, str]) -> Path:
     chosen = override or environ.get("SBKUBE_STATE_DIR")
     return Path(chosen).absolute() if chosen else project / STATE_FOLDER
-
-
-def choose_target(project: Project, override: str | None, state: Path, *, takes_over: bool = False) -> Target:
-    """`override` is `cluster` or a path from the current folder."""
-    written = project.target if override is None else override
-    if written == "cluster":
-        where = project.where("target") if override is None else None
-        raise NotYet(
-            "the target `cluster`", where=where, hint="use `target: {directory: PATH}` or `--target PATH`"
-        )
-    folder = project.folder if override is None else Path.cwd()
-    path = Path(os.path.normpath(folder / Path(written).expanduser()))
-    # The same folder is the same target, however and from wherever it was named.
-    written_as = os.path.relpath(path, project.folder)
-    owner = Owner.of(path, project.folder, project.profile)
-    return DirectoryTarget(path, written_as, owner, takes_over=takes_over, state_folder=state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +69,8 @@ class Workshop:
     state: Path
     target: Target
     environ: Mapping[str, str]
-    helm_preference: str | None = None
+    helms: Helms
     outputs: Outputs = field(init=False)
-    helm_reason: str | None = None
-    _helm: Helm | None = None
 
     def __post_init__(self) -> None:
         self.outputs = Outputs(self.state / "out")
@@ -124,22 +103,16 @@ class Workshop:
 
     def choose_helm(self) -> None:
         """Raises `HelmMissing` before anything runs if an app needs Helm and there is none."""
-        if any(isinstance(app, HelmApp) and app.enabled for app in self.project.apps.values()):
-            chosen = choose_helm(self.helm_preference, self.environ)
-            self._helm, self.helm_reason = chosen.helm, chosen.reason
-
-    async def helm(self) -> Helm:
-        if self._helm is None:
-            self.choose_helm()
-        assert self._helm is not None
-        return self._helm
+        apps = [app for app in self.project.apps.values() if app.enabled]
+        is_cluster = self.target.kind == "cluster" and any(app.is_deployed for app in apps)
+        if is_cluster or any(isinstance(app, HelmApp) for app in apps):
+            self.helms.choose()
 
     async def close(self) -> None:
         try:
             await self.target.finish()
         finally:
-            if self._helm is not None:
-                await self._helm.aclose()
+            await self.helms.close()
 
     async def would_prune(self, asked: Asked) -> tuple[str, ...]:
         """Apps that a completed run would remove from the target."""
@@ -186,7 +159,7 @@ class Workshop:
         return partial(self._target_holds, stage.app) if app.is_deployed else None
 
     async def _target_holds(self, app: str, output: Json) -> bool:
-        return isinstance(output, dict) and await self.target.holds(app, str(output.get("digest")))
+        return isinstance(output, dict) and await self.target.holds(app, output)
 
     def _body(self, stage: StagePlan, place: AppPlace) -> Body:
         assert stage.stage is not None
@@ -206,7 +179,7 @@ class Workshop:
                     if f"{planned.app}:{earlier}" in context.results
                 },
                 out=out,
-                helm=self.helm,
+                helm=self.helms.helm,
                 target=self.target,
                 env=self._environment(planned, place, context),
                 log=log.write,
@@ -228,7 +201,6 @@ class Workshop:
 
     def _environment(self, planned: StagePlan, place: AppPlace, context: StepContext) -> dict[str, str]:
         settings = self.project.settings
-        identity = self.target.identity
         env = {
             **self.environ,
             "SBKUBE_RUN": str(context.run),
@@ -242,10 +214,9 @@ class Workshop:
             "SBKUBE_APP_NAMESPACE": place.namespace,
             "SBKUBE_NAMESPACE": place.namespace,
         }
-        if self.target.kind == "directory":
-            env["SBKUBE_TARGET_PATH"] = os.path.normpath(self.project.folder / identity["path"])
         if settings.kubeconfig:
             env["KUBECONFIG"] = str(self.project.folder / Path(settings.kubeconfig).expanduser())
+        env |= self.target.environment
         context_name = place.app.context or settings.kubeconfig_context
         if context_name:
             env["KUBE_CONTEXT"] = context_name

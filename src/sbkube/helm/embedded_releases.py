@@ -21,7 +21,7 @@ import anyio
 from anyio.abc import UNIXSocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from sbkube.helm.base import LARGEST_ANSWER, HelmCrashed, HelmError, HelmMissing, as_json
+from sbkube.helm.base import LARGEST_ANSWER, HelmCrashed, HelmError, HelmMissing, HelmTimeout, as_json
 from sbkube.helm.embedded import START_LIMIT, start_program
 from sbkube.helm.looking import (
     NAME,
@@ -191,11 +191,10 @@ class _Worker:
     async def ask(self, request: Mapping[str, Any], limit: float) -> Any:
         self._calls += 1
         try:
-            with anyio.fail_after(limit):
+            with anyio.move_on_after(limit):
                 return await self._asked(request)
-        except TimeoutError as error:
             self._left_alone += 1
-            raise HelmError(f"helm took longer than its time limit of {limit:g} s") from error
+            raise HelmTimeout(limit)
         except anyio.get_cancelled_exc_class():
             self._left_alone += 1
             raise
@@ -206,13 +205,14 @@ class _Worker:
 
     async def _asked(self, request: Mapping[str, Any]) -> Any:
         stream = await self._connected()
-        async with stream:
-            try:
-                await stream.send(json.dumps(request).encode() + b"\n")
-                answers = BufferedByteReceiveStream(stream)
-                return json.loads(await answers.receive_until(b"\n", LARGEST_ANSWER))
-            except (anyio.IncompleteRead, anyio.EndOfStream, anyio.BrokenResourceError) as error:
-                raise HelmCrashed(self._last_words()) from error
+        try:
+            await stream.send(json.dumps(request).encode() + b"\n")
+            answer = await BufferedByteReceiveStream(stream).receive_until(b"\n", LARGEST_ANSWER)
+            return json.loads(answer)
+        except (anyio.IncompleteRead, anyio.EndOfStream, anyio.BrokenResourceError) as error:
+            raise HelmCrashed(self._last_words()) from error
+        finally:
+            await anyio.aclose_forcefully(stream)
 
     async def _connected(self) -> UNIXSocketStream:
         ours, theirs = socket.socketpair()
@@ -223,7 +223,8 @@ class _Worker:
                 ours.close()
                 raise HelmCrashed(self._last_words()) from error
         with anyio.CancelScope(shield=True):  # wraps at once
-            return await UNIXSocketStream.from_socket(ours)
+            stream = await UNIXSocketStream.from_socket(ours)
+        return stream
 
     def end(self) -> None:
         """Kill it now. What it was doing is seen, and mended, at the next look at those releases."""

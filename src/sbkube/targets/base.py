@@ -79,6 +79,11 @@ class Target(Protocol):
         """What makes it another target if changed: JSON, the same on every machine."""
         ...
 
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What commands are told of it."""
+        ...
+
     async def start(self) -> None:
         """Checks that deploys can work and mends what a crash left; nothing else may be called before."""
         ...

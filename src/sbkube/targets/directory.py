@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 from anyio import to_thread
@@ -63,6 +64,10 @@ class DirectoryTarget:
     def identity(self) -> dict[str, str]:
         return {"kind": self.kind, "path": self._written_as}
 
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"SBKUBE_TARGET_PATH": str(self._root)}
+
     async def start(self) -> None:
         await to_thread.run_sync(self._start)
 
@@ -72,9 +77,9 @@ class DirectoryTarget:
         await self._retire(replaced)
         return deployed
 
-    async def holds(self, app: str, digest: str) -> bool:
+    async def holds(self, app: str, output: Mapping[str, Any]) -> bool:
         try:
-            return await to_thread.run_sync(digest_at, self._owned.place(app)) == digest
+            return await to_thread.run_sync(digest_at, self._owned.place(app)) == output.get("digest")
         except OSError:
             return False  # not known to be there; a deploy will say what is wrong with it
 

@@ -20,7 +20,11 @@ class NoCluster(SbkubeError):
 
 
 def resolve(
-    kubeconfig: str | None, context: str | None, folder: Path, environ: Mapping[str, str], allowed: tuple[str, ...] = ()
+    kubeconfig: str | None,
+    context: str | None,
+    folder: Path,
+    environ: Mapping[str, str],
+    allowed: tuple[str, ...] = (),
 ) -> Cluster:
     """What the project says, else the environment, else `~/.kube/config`; the context is the current one if none is named.
 
@@ -38,11 +42,13 @@ def resolve(
     chosen = context or environ.get("KUBE_CONTEXT") or _current(known)
     if not chosen:
         raise NoCluster(
-            f"{files[0]} has no current context", hint=f"name one with `kubeconfig_context`: {', '.join(names)}"
+            f"{files[0]} has no current context",
+            hint=f"name one with `kubeconfig_context`: {', '.join(names)}",
         )
     if chosen not in names:
         raise NoCluster(
-            f"there is no context {chosen!r} in {', '.join(map(str, files))}", hint=f"there are: {', '.join(names)}"
+            f"there is no context {chosen!r} in {', '.join(map(str, files))}",
+            hint=f"there are: {', '.join(names)}",
         )
     if allowed and chosen not in allowed:
         raise ContextForbidden(chosen, allowed)

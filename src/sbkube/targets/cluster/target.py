@@ -80,13 +80,13 @@ class PendingElsewhere(ReleaseError):
 
 @dataclass(slots=True)
 class ClusterTarget:
-    """`scratch` is a folder for generated charts; `owner` names this state folder in labels of releases."""
+    """`scratch` is a folder for generated charts; `owner` names the state folder in labels of releases."""
 
     cluster: Cluster
     releases: Callable[[], Awaitable[Releases]]
     kubectl: Kubectl | None
     scratch: Path
-    owner: str
+    owner: Callable[[], str]
     identities: Identities
     namespaces: Sequence[str] = ()
     """Where releases may be, for those who may not list them everywhere."""
@@ -109,6 +109,10 @@ class ClusterTarget:
     def identity(self) -> dict[str, str]:
         return {"kind": self.kind, "context": self.cluster.context or ""}
 
+    @property
+    def environment(self) -> dict[str, str]:
+        return self.cluster.environment()
+
     async def start(self) -> None:
         releases = await self.releases()
         self.server = await releases.server()
@@ -121,7 +125,7 @@ class ClusterTarget:
     async def deploy(self, deployment: Deployment, log: Log) -> Deployed:
         name = (deployment.namespace, deployment.release)
         async with self._busy.setdefault(name, anyio.Lock()), self._chart(deployment) as chart:
-            wanted = Wanted(await run_sync(digest_of, deployment, chart), deployment.run, self.owner)
+            wanted = Wanted(await run_sync(digest_of, deployment, chart), deployment.run, self.owner())
             return await self._brought_about(deployment, chart, wanted, log)
 
     async def holds(self, app: str, output: Mapping[str, Any]) -> bool:

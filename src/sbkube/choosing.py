@@ -1,0 +1,122 @@
+"""Which Helm and which target a run works with, by what the project, the flags and the environment say."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+
+from sbkube.config.project import Project
+from sbkube.helm.base import Helm
+from sbkube.helm.releases import Cluster, Releases
+from sbkube.helm.select import choose_helm
+from sbkube.targets.base import Target
+from sbkube.targets.cluster.decide import PendingPolicy
+from sbkube.targets.cluster.identity import Identities
+from sbkube.targets.cluster.kubeconfig import resolve
+from sbkube.targets.cluster.kubectl import Kubectl
+from sbkube.targets.cluster.target import ClusterTarget
+from sbkube.targets.directory import DirectoryTarget
+from sbkube.targets.owned import Owner
+
+
+@dataclass(slots=True)
+class Helms:
+    """The Helm of a run, chosen when first needed, and what it has open; `preference` as in `choose_helm`."""
+
+    preference: str | None
+    environ: Mapping[str, str]
+    reason: str | None = None
+    _helm: Helm | None = None
+    _releases: dict[Cluster, Releases] = field(default_factory=dict)
+
+    def choose(self) -> Helm:
+        """Raises `HelmMissing`."""
+        if self._helm is None:
+            chosen = choose_helm(self.preference, self.environ)
+            self._helm, self.reason = chosen.helm, chosen.reason
+        return self._helm
+
+    async def helm(self) -> Helm:
+        return self.choose()
+
+    async def releases(self, cluster: Cluster) -> Releases:
+        if cluster not in self._releases:
+            self._releases[cluster] = self.choose().releases(cluster)
+        return self._releases[cluster]
+
+    async def close(self) -> None:
+        for releases in self._releases.values():
+            with anyio.CancelScope(shield=True):
+                await releases.aclose()
+        self._releases.clear()
+        if self._helm is not None:
+            await self._helm.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class TargetWishes:
+    """What flags say about the target."""
+
+    named: str | None = None
+    """`cluster` or a path from the current folder; None: what the project says."""
+    accept_change: bool = False
+    force: bool = False
+    pending: PendingPolicy = "ours"
+
+
+def choose_target(project: Project, wishes: TargetWishes, state: Path, helms: Helms) -> Target:
+    """Raises `NoCluster` and `ContextForbidden`; touches no cluster."""
+    written = project.target if wishes.named is None else wishes.named
+    return (
+        _cluster(project, wishes, state, helms)
+        if written == "cluster"
+        else _directory(project, Path(written), wishes, state)
+    )
+
+
+def cluster_of(project: Project, environ: Mapping[str, str]) -> Cluster:
+    settings = project.settings
+    return resolve(
+        settings.kubeconfig,
+        settings.kubeconfig_context,
+        project.folder,
+        environ,
+        allowed=settings.allowed_contexts,
+    )
+
+
+def _cluster(project: Project, wishes: TargetWishes, state: Path, helms: Helms) -> ClusterTarget:
+    cluster = cluster_of(project, helms.environ)
+    namespaces = {project.namespace, *(app.namespace for app in project.apps.values() if app.namespace)}
+    return ClusterTarget(
+        cluster,
+        lambda: helms.releases(cluster),
+        Kubectl.find(cluster, helms.environ),
+        scratch=state / "charts",
+        owner=lambda: _owner(state),
+        identities=Identities(state / "cluster.json", project.profile),
+        namespaces=sorted(namespaces),
+        force=wishes.force,
+        pending=wishes.pending,
+        accept_change=wishes.accept_change,
+    )
+
+
+def _owner(state: Path) -> str:
+    """Which state folder made a release: by its key, which no other has and nobody can guess from this."""
+    key = (state / "key").read_bytes()
+    return hashlib.sha256(b"owner of releases\0" + key).hexdigest()[:16]
+
+
+def _directory(project: Project, written: Path, wishes: TargetWishes, state: Path) -> DirectoryTarget:
+    folder = project.folder if wishes.named is None else Path.cwd()
+    path = Path(os.path.normpath(folder / written.expanduser()))
+    # The same folder is the same target, however and from wherever it was named.
+    written_as = os.path.relpath(path, project.folder)
+    owner = Owner.of(path, project.folder, project.profile)
+    return DirectoryTarget(path, written_as, owner, takes_over=wishes.accept_change, state_folder=state)
