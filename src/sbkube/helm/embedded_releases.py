@@ -224,7 +224,7 @@ class _Worker:
                 raise HelmCrashed(self._last_words()) from error
         with anyio.CancelScope(shield=True):  # wraps at once
             stream = await UNIXSocketStream.from_socket(ours)
-        return stream
+        return stream  # noqa: RET504 - mypy takes a scope for one that swallows
 
     def end(self) -> None:
         """Kill it now. What it was doing is seen, and mended, at the next look at those releases."""

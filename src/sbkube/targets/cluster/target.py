@@ -34,6 +34,7 @@ from sbkube.helm.releases import (
 from sbkube.targets.base import Deployed, Deployment, Log
 
 from .adoption import adopt
+from .crds import crd_releases
 from .decide import (
     Decision,
     FinishUninstall,
@@ -123,6 +124,18 @@ class ClusterTarget:
             await run_sync(self.identities.remember, self.cluster, self.server.uid)
 
     async def deploy(self, deployment: Deployment, log: Log) -> Deployed:
+        before = [await self._deploy(crds, log) for crds in await run_sync(self._crds, deployment)]
+        deployed = await self._deploy(deployment, log)
+        if not before:
+            return deployed
+        return replace(deployed, record={**deployed.record, "crds": [dict(one.record) for one in before]})
+
+    def _crds(self, deployment: Deployment) -> list[Deployment]:
+        """Helm itself installs those of a chart, unless they are to be brought up to date too."""
+        by_helm = deployment.chart is not None and deployment.options.crds == "install"
+        return [] if by_helm else crd_releases(deployment)
+
+    async def _deploy(self, deployment: Deployment, log: Log) -> Deployed:
         name = (deployment.namespace, deployment.release)
         async with self._busy.setdefault(name, anyio.Lock()), self._chart(deployment) as chart:
             wanted = Wanted(await run_sync(digest_of, deployment, chart), deployment.run, self.owner())

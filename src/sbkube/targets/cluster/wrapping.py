@@ -58,14 +58,12 @@ class WrappedChart:
 
 def wrap(app: str, objects: Sequence[ClusterObject], notes: str = "") -> WrappedChart:
     """Raises `Unreleasable` for what would not fit into a release."""
-    documents = tuple(_ready(found.text) for found in objects)
-    for found, text in zip(objects, documents, strict=True):
+    chart = unchecked(app, objects, notes)
+    for found, text in zip(objects, chart.documents, strict=True):
         if len(text.encode()) > LARGEST_FILE:
             raise Unreleasable(
                 f"{found.id} is larger than {LARGEST_FILE // 1024**2} MiB, the most that Helm takes"
             )
-    digest = hashlib.sha256("\0".join(documents).encode()).hexdigest()
-    chart = WrappedChart(app[:63].rstrip("-."), f"1.0.0-h{digest[:12]}", documents, notes)
     size = stored_size(chart)
     if size > LARGEST_SECRET:
         raise Unreleasable(
@@ -73,6 +71,12 @@ def wrap(app: str, objects: Sequence[ClusterObject], notes: str = "") -> Wrapped
             hint="split it into two apps",
         )
     return chart
+
+
+def unchecked(app: str, objects: Sequence[ClusterObject], notes: str = "") -> WrappedChart:
+    documents = tuple(_ready(found.text) for found in objects)
+    digest = hashlib.sha256("\0".join(documents).encode()).hexdigest()
+    return WrappedChart(app[:63].rstrip("-."), f"1.0.0-h{digest[:12]}", documents, notes)
 
 
 def stored_size(chart: WrappedChart) -> int:
