@@ -30,11 +30,12 @@ _STILL_NORMAL = ("ContainerCreating", "PodInitializing")
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Pods, jobs and warnings of one namespace."""
+    """Pods, jobs and warnings of one namespace, and the namespaces that are going away."""
 
     pods: Sequence[Mapping[str, Any]] = ()
     jobs: Sequence[Mapping[str, Any]] = ()
     events: Sequence[Mapping[str, Any]] = ()
+    terminating: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -104,7 +105,10 @@ class Watch:
 async def _looked(releases: Releases, namespace: str) -> Snapshot:
     kinds = (("v1", "Pod"), ("batch/v1", "Job"), ("v1", "Event"))
     found = [await _items(releases, Query(version, kind, namespace)) for version, kind in kinds]
-    return Snapshot(found[0], found[1], [event for event in found[2] if event.get("type") == "Warning"])
+    warnings = [event for event in found[2] if event.get("type") == "Warning"]
+    namespaces = await _items(releases, Query("v1", "Namespace", ""))
+    going = [_name(one) for one in namespaces if "deletionTimestamp" in one["metadata"]]
+    return Snapshot(found[0], found[1], warnings, going)
 
 
 async def _items(releases: Releases, query: Query) -> Sequence[Mapping[str, Any]]:
@@ -117,9 +121,16 @@ async def _items(releases: Releases, query: Query) -> Sequence[Mapping[str, Any]
 
 def causes(objects: Iterable[ClusterObject], namespace: str, seen: Snapshot) -> list[str]:
     """One line each, without repetition: what is wrong with the pods, jobs and objects of a release."""
+    objects = list(objects)
+    everything = {(o.id.kind, o.id.name) for o in objects}
     names = {(o.id.kind, o.id.name) for o in objects if (o.id.namespace or namespace) == namespace}
     pods = [pod for pod in seen.pods if _belongs(pod, names)]
-    lines = [line for pod in pods for line in _of_pod(pod)]
+    lines = [
+        f"Namespace {one}: is being deleted"
+        for one in seen.terminating
+        if one == namespace or ("Namespace", one) in everything
+    ]
+    lines += [line for pod in pods for line in _of_pod(pod)]
     lines += [line for job in seen.jobs if ("Job", _name(job)) in names for line in _of_job(job)]
     ours = names | {("Pod", _name(pod)) for pod in pods} | {_owner(pod) for pod in pods}
     lines += [line for event in seen.events for line in _of_event(event, ours)]
