@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 
 from sbkube.apps.files import FileInput
+from sbkube.choosing import Helms, TargetWishes, choose_target
 from sbkube.config.loading import load_project
 from sbkube.config.project import Project
-from sbkube.errors import NotYet, Position
+from sbkube.errors import Position
 from sbkube.helm.base import HelmMissing
 from sbkube.planning import Asked
-from sbkube.wiring import StepLog, Unreadable, Workshop, choose_target, digest_all, log_path, state_folder
+from sbkube.targets.base import Target
+from sbkube.targets.cluster.kubeconfig import NoCluster
+from sbkube.wiring import StepLog, Unreadable, Workshop, digest_all, log_path, state_folder
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +35,12 @@ def project(folder: Path, apps: str = "  a: {type: exec, commands: ['true']}\n",
 
 def workshop(own: Project, environ: dict[str, str] | None = None, helm: str | None = None) -> Workshop:
     state = own.folder / ".sbkube"
-    return Workshop(own, state, choose_target(own, "out", state), environ or {}, helm)
+    helms = Helms(helm, environ or {})
+    return Workshop(own, state, target_of(own, "out", state), environ or {}, helms)
+
+
+def target_of(own: Project, named: str | None, state: Path) -> Target:
+    return choose_target(own, TargetWishes(named), state, Helms(None, {}))
 
 
 def test_the_state_lies_beside_the_config_unless_told_otherwise(tmp_path: Path) -> None:
@@ -49,18 +57,16 @@ def test_one_folder_is_one_target_however_it_was_named(
     state = tmp_path / ".sbkube"
     monkeypatch.chdir(tmp_path)
     (tmp_path / "below").mkdir()
-    named = [choose_target(own, None, state), choose_target(own, "out/", state)]
+    named = [target_of(own, None, state), target_of(own, "out/", state)]
     monkeypatch.chdir(tmp_path / "below")
-    named += [choose_target(own, "../out", state), choose_target(own, str(tmp_path / "out"), state)]
+    named += [target_of(own, "../out", state), target_of(own, str(tmp_path / "out"), state)]
     assert [target.identity for target in named] == [{"kind": "directory", "path": "out"}] * 4
 
 
-def test_the_cluster_is_refused_with_the_line_that_asks_for_it(tmp_path: Path) -> None:
+def test_without_a_kubeconfig_there_is_no_cluster_and_nothing_is_guessed(tmp_path: Path) -> None:
     own = project(tmp_path, top="target: cluster\n")
-    with pytest.raises(NotYet, match=r"config\.yaml:1: the target `cluster` is not supported yet"):
-        choose_target(own, None, tmp_path)
-    with pytest.raises(NotYet, match=r"^the target `cluster`"):
-        choose_target(own, "cluster", tmp_path)
+    with pytest.raises(NoCluster, match=r"there is no kubeconfig: .*config does not exist"):
+        choose_target(own, TargetWishes(), tmp_path, Helms(None, {"HOME": str(tmp_path)}))
 
 
 def test_helm_is_looked_for_only_if_an_app_needs_it(tmp_path: Path) -> None:

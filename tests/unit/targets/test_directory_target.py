@@ -15,6 +15,7 @@ from pathlib import Path
 import anyio
 import pytest
 from anyio import to_thread
+from given import given
 
 from sbkube.targets.base import Manifests, TargetUnwritable, UnsuitableTarget
 from sbkube.targets.directory import DirectoryTarget
@@ -62,7 +63,7 @@ def named(root: Path) -> list[str]:
 async def test_an_app_is_a_folder_with_a_file_for_each_text_that_has_documents(
     target: DirectoryTarget, root: Path
 ) -> None:
-    deployed = await target.deploy("web", Manifests(manifests="kind: Service\n", hooks="\n"))
+    deployed = await target.deploy(*given("web", Manifests(manifests="kind: Service\n", hooks="\n")))
     assert content(root / "web") == {"manifests.yaml": "kind: Service\n"}
     assert deployed.digest == digest_tree(root / "web")
     assert deployed.path == "./rendered/web"
@@ -71,15 +72,15 @@ async def test_an_app_is_a_folder_with_a_file_for_each_text_that_has_documents(
 async def test_an_app_without_documents_is_an_empty_folder_that_holds(
     target: DirectoryTarget, root: Path
 ) -> None:
-    deployed = await target.deploy("nothing", Manifests())
+    deployed = await target.deploy(*given("nothing", Manifests()))
     assert content(root / "nothing") == {}
-    assert await target.holds("nothing", deployed.digest)
+    assert await target.holds("nothing", {"digest": deployed.digest})
 
 
 async def test_modes_do_not_follow_the_umask(root: Path) -> None:
     before = os.umask(0o077)
     try:
-        await (await started(root)).deploy("web", generation(1))
+        await (await started(root)).deploy(*given("web", generation(1)))
     finally:
         os.umask(before)
     assert modes([root, root / "web"]) == {0o755}
@@ -93,16 +94,16 @@ async def test_the_same_content_touches_nothing(target: DirectoryTarget, root: P
             for path in [root, root / "web", *root.rglob("*.yaml"), root / APPS_FILE]
         }
 
-    first = await target.deploy("web", generation(1))
+    first = await target.deploy(*given("web", generation(1)))
     before = looks()
-    assert await target.deploy("web", generation(1)) == first
+    assert await target.deploy(*given("web", generation(1))) == first
     assert looks() == before
 
 
 async def test_a_new_content_replaces_the_whole_folder(target: DirectoryTarget, root: Path) -> None:
-    await target.deploy("web", generation(1))
+    await target.deploy(*given("web", generation(1)))
     (root / "web/stray.yaml").write_text("left by hand")
-    await target.deploy("web", Manifests(manifests="m: 2\n"))
+    await target.deploy(*given("web", Manifests(manifests="m: 2\n")))
     assert content(root / "web") == {"manifests.yaml": "m: 2\n"}
 
 
@@ -110,27 +111,29 @@ async def test_two_runs_of_one_input_are_the_same_byte_for_byte(tmp_path: Path) 
     for folder, apps in {"one": ["db", "web", "api"], "other": ["api", "db", "web"]}.items():
         target = await started(tmp_path / folder)
         for app in apps:
-            await target.deploy(app, generation(1))
+            await target.deploy(*given(app, generation(1)))
         await target.finish()
     assert digest_tree(tmp_path / "one") == digest_tree(tmp_path / "other")
 
 
 async def test_it_holds_only_what_was_recorded(target: DirectoryTarget, root: Path) -> None:
-    deployed = await target.deploy("web", generation(1))
-    assert await target.holds("web", deployed.digest)
-    assert not await target.holds("api", deployed.digest)
+    deployed = await target.deploy(*given("web", generation(1)))
+    assert await target.holds("web", {"digest": deployed.digest})
+    assert not await target.holds("api", {"digest": deployed.digest})
     (root / "web/manifests.yaml").write_text("edited by hand")
-    assert not await target.holds("web", deployed.digest)
+    assert not await target.holds("web", {"digest": deployed.digest})
 
 
 async def test_it_tells_what_it_holds_before_it_was_started(target: DirectoryTarget, root: Path) -> None:
-    deployed = await target.deploy("web", generation(1))
-    assert await DirectoryTarget(root, "elsewhere", OWNER).holds("web", deployed.digest)
-    assert not await DirectoryTarget(root / "absent", "elsewhere", OWNER).holds("web", deployed.digest)
+    deployed = await target.deploy(*given("web", generation(1)))
+    assert await DirectoryTarget(root, "elsewhere", OWNER).holds("web", {"digest": deployed.digest})
+    assert not await DirectoryTarget(root / "absent", "elsewhere", OWNER).holds(
+        "web", {"digest": deployed.digest}
+    )
 
 
 async def test_what_cannot_be_read_is_not_held(target: DirectoryTarget) -> None:
-    assert not await target.holds("a" * 300, "digest")
+    assert not await target.holds("a" * 300, {"digest": "digest"})
 
 
 async def test_its_identity_is_as_the_user_wrote_it(target: DirectoryTarget, root: Path) -> None:
@@ -145,10 +148,10 @@ async def test_the_list_of_apps_is_sorted_and_written_only_when_it_changes(
     target: DirectoryTarget, root: Path
 ) -> None:
     for app in ["web", "api"]:
-        await target.deploy(app, generation(1))
+        await target.deploy(*given(app, generation(1)))
     assert named(root) == ["api", "web"]
     before = (root / APPS_FILE).stat()
-    await target.deploy("web", generation(2))
+    await target.deploy(*given("web", generation(2)))
     await (await started(root)).prune({"api", "web"})
     after = (root / APPS_FILE).stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
@@ -166,19 +169,19 @@ async def test_what_we_did_not_make_is_never_replaced(
     else:
         app = "web"
         if known:  # it was ours, then somebody put something else there
-            await target.deploy("web", generation(1))
+            await target.deploy(*given("web", generation(1)))
             shutil.rmtree(root / "web")
         (root / "web").write_text("by hand") if kind == "file" else (root / "web").symlink_to("mine")
     before = digest_tree(root)
     with pytest.raises(ForeignFolder, match=f"app '{app}' would replace") as refusal:
-        await target.deploy(app, generation(2))
+        await target.deploy(*given(app, generation(2)))
     assert refusal.value.hint is not None
     assert digest_tree(root) == before
 
 
 async def test_prune_removes_our_folders_and_no_others(target: DirectoryTarget, root: Path) -> None:
     for app in ["api", "db", "lost", "swapped", "web"]:
-        await target.deploy(app, generation(1))
+        await target.deploy(*given(app, generation(1)))
     (root / "foreign").mkdir()
     shutil.rmtree(root / "lost")
     shutil.rmtree(root / "swapped")
@@ -192,7 +195,7 @@ async def test_prune_removes_our_folders_and_no_others(target: DirectoryTarget, 
 
 async def test_a_name_without_a_folder_is_forgotten_at_the_start(root: Path) -> None:
     """What a crash between naming the app and showing its folder leaves."""
-    await (await started(root)).deploy("web", generation(1))
+    await (await started(root)).deploy(*given("web", generation(1)))
     shutil.rmtree(root / "web")
     target = await started(root)
     assert named(root) == []
@@ -217,7 +220,7 @@ async def test_a_name_without_a_folder_is_forgotten_at_the_start(root: Path) -> 
 async def test_a_list_of_apps_that_we_did_not_write_is_refused_and_kept(
     target: DirectoryTarget, root: Path, text: str, reason: str
 ) -> None:
-    await target.deploy("web", generation(1))
+    await target.deploy(*given("web", generation(1)))
     (root / APPS_FILE).write_text(text)
     before = digest_tree(root)
     with pytest.raises(AppsFileUnreadable, match=reason) as refusal:
@@ -228,7 +231,7 @@ async def test_a_list_of_apps_that_we_did_not_write_is_refused_and_kept(
 
 async def test_an_app_cannot_leave_the_target_by_its_name(target: DirectoryTarget, root: Path) -> None:
     for app in ["../out", "..", "data/redis", APPS_FILE]:
-        await target.deploy(app, generation(1))
+        await target.deploy(*given(app, generation(1)))
     assert os.listdir(root.parent) == [root.name]
     folders = ["%2E.", "%2E.%2Fout", "%2Esbkube-apps.json", "data%2Fredis"]
     assert sorted(set(os.listdir(root)) - {APPS_FILE}) == folders
@@ -291,7 +294,7 @@ async def test_a_reader_never_finds_an_app_missing_empty_or_mixed(root: Path) ->
     target = await started(root, grace=30.0)
     apps = ["api", "db", "web"]
     for app in apps:
-        await target.deploy(app, generation(0))
+        await target.deploy(*given(app, generation(0)))
     over = threading.Event()
     seen: dict[str, set[int]] = {app: set() for app in apps}
 
@@ -317,10 +320,10 @@ async def test_a_reader_that_has_a_folder_open_keeps_it_whole_until_the_target_h
     root: Path, swap: object
 ) -> None:
     target = await started(root, grace=30.0, swap=swap)
-    await target.deploy("web", generation(1))
-    await target.deploy("old", generation(1))
+    await target.deploy(*given("web", generation(1)))
+    await target.deploy(*given("old", generation(1)))
     opened = [os.open(root / app, os.O_RDONLY | os.O_DIRECTORY) for app in ("web", "old")]
-    await target.deploy("web", generation(2))
+    await target.deploy(*given("web", generation(2)))
     assert await target.prune({"web"}) == ["old"]
     assert [sorted(os.listdir(fd)) for fd in opened] == [["crds.yaml", "hooks.yaml", "manifests.yaml"]] * 2
     assert [read(fd, "crds.yaml") for fd in opened] == ["c: 1\n", "c: 1\n"]
@@ -332,8 +335,8 @@ async def test_a_reader_that_has_a_folder_open_keeps_it_whole_until_the_target_h
 async def test_nothing_hidden_is_left_when_the_target_has_finished(root: Path, swap: object) -> None:
     target = await started(root, grace=0.01, swap=swap)
     for number in range(3):
-        await target.deploy("web", generation(number))
-        await target.deploy("api", generation(number))
+        await target.deploy(*given("web", generation(number)))
+        await target.deploy(*given("api", generation(number)))
     await target.prune({"web"})
     await target.finish()
     assert sorted(os.listdir(root)) == [APPS_FILE, "web"]
@@ -349,7 +352,7 @@ async def test_a_deploy_that_is_cancelled_has_put_its_folder_in_place_or_not_beg
         swap_folders(new, place, aside)
 
     target = await started(root, swap=slow)
-    await target.deploy("web", generation(1))
+    await target.deploy(*given("web", generation(1)))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(target.deploy, "web", generation(2))
         await to_thread.run_sync(inside.wait)
@@ -392,7 +395,7 @@ def dies(new, place, aside):
 async def main():
     target = DirectoryTarget(root, "it", Owner(".."), swap=dies)
     await target.start()
-    await target.deploy("web", Manifests(crds="c: 2\\n", manifests="m: 2\\n", hooks="h: 2\\n"))
+    await target.deploy(*given("web", Manifests(crds="c: 2\\n", manifests="m: 2\\n", hooks="h: 2\\n")))
 
 anyio.run(main)
 """
@@ -405,22 +408,22 @@ anyio.run(main)
 async def test_a_crash_while_swapping_is_mended_by_the_next_start(
     target: DirectoryTarget, root: Path, way: str, renames: int, left: int
 ) -> None:
-    await target.deploy("api", generation(1))
-    await target.deploy("web", generation(1))
+    await target.deploy(*given("api", generation(1)))
+    await target.deploy(*given("web", generation(1)))
     crash = [sys.executable, "-c", CRASH, str(root), way, str(renames)]
     assert (await anyio.run_process(crash, check=False)).returncode == 9
     assert any(name.startswith(".sbkube-") and name != APPS_FILE for name in os.listdir(root))
     target = await started(root)
     assert sorted(os.listdir(root)) == [APPS_FILE, "api", "web"]
     assert content(root / "web") == content_of(generation(left))
-    await target.deploy("web", generation(3))
+    await target.deploy(*given("web", generation(3)))
     assert content(root / "web") == content_of(generation(3))
 
 
 async def test_of_several_folders_put_aside_the_last_one_comes_back(root: Path) -> None:
     target, hidden = await started(root, swap=rename_pair, grace=30.0), HiddenFolders(root, OWNER)
     for number in range(12):
-        await target.deploy("web", generation(number))
+        await target.deploy(*given("web", generation(number)))
     aside = [hidden.fresh("old", "web") for _ in range(1000)]
     os.rename(root / "web", aside[-1])
     await started(root)
@@ -429,7 +432,7 @@ async def test_of_several_folders_put_aside_the_last_one_comes_back(root: Path) 
 
 async def test_a_pruned_folder_does_not_come_back_after_a_crash(root: Path) -> None:
     target = await started(root, grace=30.0)
-    await target.deploy("web", generation(1))
+    await target.deploy(*given("web", generation(1)))
     await target.prune(set())
     await started(root)
     assert os.listdir(root) == [APPS_FILE]
@@ -456,7 +459,7 @@ async def test_hidden_files_of_others_are_left_alone(target: DirectoryTarget, ro
 
 
 async def test_the_folder_and_those_above_it_are_made(tmp_path: Path) -> None:
-    await (await started(tmp_path / "a/b/c")).deploy("web", generation(1))
+    await (await started(tmp_path / "a/b/c")).deploy(*given("web", generation(1)))
     assert (tmp_path / "a/b/c/web").is_dir()
 
 
@@ -500,11 +503,11 @@ def full_disk() -> Iterator[None]:
 
 
 async def test_a_disk_that_takes_no_more_leaves_all_as_it_was(target: DirectoryTarget, root: Path) -> None:
-    await target.deploy("web", generation(1))
+    await target.deploy(*given("web", generation(1)))
     before = digest_tree(root)
     for app in ["web", "api"]:
         with full_disk(), pytest.raises(TargetUnwritable, match=f"cannot write `.*{app}.*`: File too large"):
-            await target.deploy(app, Manifests(crds="c: 2\n", manifests="m: 2\n" * 1000))
+            await target.deploy(*given(app, Manifests(crds="c: 2\n", manifests="m: 2\n" * 1000)))
     assert digest_tree(root) == before
 
 
@@ -513,8 +516,8 @@ async def test_a_list_of_apps_that_cannot_be_written_shows_no_folder(
 ) -> None:
     (root / f"{APPS_FILE}.new").mkdir()
     with pytest.raises(TargetUnwritable, match="Is a directory"):
-        await target.deploy("web", generation(1))
+        await target.deploy(*given("web", generation(1)))
     assert os.listdir(root) == [f"{APPS_FILE}.new"]
     (root / f"{APPS_FILE}.new").rmdir()
-    await target.deploy("web", generation(1))
+    await target.deploy(*given("web", generation(1)))
     assert named(root) == ["web"]

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from given import given
 
 from sbkube.targets.base import Manifests, UnsuitableTarget
 from sbkube.targets.directory import DirectoryTarget
@@ -55,7 +56,7 @@ def folders(root: Path) -> list[str]:
 
 async def test_the_list_has_a_line_for_each_app_in_order(root: Path) -> None:
     for owner, app in [(SHOP, "web"), (BLOG, "posts"), (SHOP_PROD, "db")]:
-        await (await started(root, owner)).deploy(app, manifests("m: 1"))
+        await (await started(root, owner)).deploy(*given(app, manifests("m: 1")))
     assert (root / APPS_FILE).read_text() == (
         "{\n"
         '  "format": 2,\n'
@@ -87,7 +88,7 @@ async def test_each_project_and_profile_prunes_its_own_apps_only(root: Path) -> 
     for owner, apps in {SHOP: ["web", "old"], SHOP_PROD: ["web-prod"], BLOG: ["posts"]}.items():
         target = await started(root, owner)
         for app in apps:
-            await target.deploy(app, manifests("m: 1"))
+            await target.deploy(*given(app, manifests("m: 1")))
     target = await started(root, SHOP)
     assert await target.would_prune({"web"}) == ["old"]
     assert await target.prune({"web"}) == ["old"]
@@ -101,8 +102,8 @@ async def test_a_deploy_takes_over_what_another_profile_of_the_project_deployed(
     root: Path, text: str
 ) -> None:
     dev, prod = await started(root, SHOP), await started(root, SHOP_PROD)
-    await dev.deploy("web", manifests("m: 1"))
-    await prod.deploy("web", manifests(text))
+    await dev.deploy(*given("web", manifests("m: 1")))
+    await prod.deploy(*given("web", manifests(text)))
     assert (root / "web/manifests.yaml").read_text() == f"{text}\n"
     assert owners(root) == {"web": SHOP_PROD}
     assert await dev.prune(set()) == []
@@ -113,14 +114,14 @@ async def test_a_deploy_takes_over_what_another_profile_of_the_project_deployed(
 async def test_what_another_project_deployed_is_refused_before_anything_is_written(
     root: Path, left: str
 ) -> None:
-    await (await started(root, SHOP)).deploy("web", manifests("m: 1"))
+    await (await started(root, SHOP)).deploy(*given("web", manifests("m: 1")))
     blog = await started(root, BLOG)
     if left == "only the name":
         shutil.rmtree(root / "web")
     before = digest_tree(root)
     os.utime(root, (0, 0))
     with pytest.raises(AnotherProjectsApp) as refusal:
-        await blog.deploy("web", manifests("m: 1" if left == "the same content" else "m: 2"))
+        await blog.deploy(*given("web", manifests("m: 1" if left == "the same content" else "m: 2")))
     told = f"app 'web' would replace `{root / 'web'}`, which belongs to the project `{root.parent / 'shop'}`"
     assert str(refusal.value) == told
     assert "--accept-target-change" in str(refusal.value.hint)
@@ -131,12 +132,12 @@ async def test_what_another_project_deployed_is_refused_before_anything_is_writt
 async def test_a_run_that_accepts_it_takes_over_what_another_project_deployed(root: Path) -> None:
     shop = await started(root, SHOP)
     for app in ("web", "db"):
-        await shop.deploy(app, manifests("m: 1"))
+        await shop.deploy(*given(app, manifests("m: 1")))
     blog = await started(root, BLOG, takes_over=True)
-    await blog.deploy("web", manifests("m: 2"))
+    await blog.deploy(*given("web", manifests("m: 2")))
     assert owners(root) == {"db": SHOP, "web": BLOG}
     with pytest.raises(AnotherProjectsApp, match=r"belongs to the project `.*/blog`"):
-        await shop.deploy("web", manifests("m: 3"))  # it has read the list before
+        await shop.deploy(*given("web", manifests("m: 3")))  # it has read the list before
     assert (root / "web/manifests.yaml").read_text() == "m: 2\n"
     assert await shop.prune(set()) == ["db"]
     assert await (await started(root, BLOG)).prune({"posts"}) == ["web"]
@@ -145,12 +146,12 @@ async def test_a_run_that_accepts_it_takes_over_what_another_project_deployed(ro
 async def test_apps_of_an_owner_that_is_not_known_are_replaced_and_never_pruned(root: Path) -> None:
     shop = await started(root, SHOP)
     for app in ("api", "db", "web"):
-        await shop.deploy(app, manifests("m: 1"))
+        await shop.deploy(*given(app, manifests("m: 1")))
     (root / APPS_FILE).write_text('{"format": 1, "made_by": "sbkube", "apps": ["api", "db", "web"]}\n')
     for owner in (SHOP, BLOG):
         assert await (await started(root, owner)).prune(set()) == []
-    await (await started(root, BLOG)).deploy("web", manifests("m: 2"))
-    await (await started(root, SHOP)).deploy("db", manifests("m: 1"))
+    await (await started(root, BLOG)).deploy(*given("web", manifests("m: 2")))
+    await (await started(root, SHOP)).deploy(*given("db", manifests("m: 1")))
     assert owners(root) == {"api": None, "db": SHOP, "web": BLOG}
     assert await (await started(root, SHOP)).prune(set()) == ["db"]
     assert folders(root) == ["api", "web"]
@@ -165,7 +166,7 @@ async def test_to_say_what_would_be_pruned_writes_nothing(root: Path) -> None:
     assert root.name not in os.listdir(root.parent)
     other = await started(root, SHOP)
     for app in ("web", "lost", "old"):
-        await other.deploy(app, manifests("m: 1"))
+        await other.deploy(*given(app, manifests("m: 1")))
     shutil.rmtree(root / "lost")
     before = digest_tree(root)
     assert await target.would_prune({"web"}) == ["old"]
@@ -183,7 +184,7 @@ async def test_what_is_no_target_is_refused_before_a_run(tmp_path: Path) -> None
 
 async def test_a_start_does_not_forget_what_another_has_named_and_not_yet_shown(root: Path) -> None:
     for owner, app in [(SHOP, "web"), (SHOP_PROD, "db"), (BLOG, "posts")]:
-        await (await started(root, owner)).deploy(app, manifests("m: 1"))
+        await (await started(root, owner)).deploy(*given(app, manifests("m: 1")))
         shutil.rmtree(root / app)
     await started(root, BLOG)
     assert owners(root) == {"db": SHOP_PROD, "web": SHOP}
@@ -191,7 +192,7 @@ async def test_a_start_does_not_forget_what_another_has_named_and_not_yet_shown(
 
 async def test_hidden_folders_are_mended_by_their_owner_alone(root: Path) -> None:
     shop = await started(root, SHOP, swap=rename_pair)
-    await shop.deploy("web", manifests("m: 1"))
+    await shop.deploy(*given("web", manifests("m: 1")))
     hidden = HiddenFolders(root, SHOP)
     os.rename(root / "web", hidden.fresh("old", "web"))
     hidden.fresh("new", "web").mkdir()
@@ -215,9 +216,9 @@ async def test_a_probe_that_a_crash_left_stops_no_later_start(root: Path) -> Non
 async def test_a_folder_put_aside_does_not_come_back_to_an_app_that_another_project_took_over(
     root: Path,
 ) -> None:
-    await (await started(root, SHOP)).deploy("web", manifests("m: 1"))
+    await (await started(root, SHOP)).deploy(*given("web", manifests("m: 1")))
     os.rename(root / "web", HiddenFolders(root, SHOP).fresh("old", "web"))
-    await (await started(root, BLOG, takes_over=True)).deploy("web", manifests("m: 2"))
+    await (await started(root, BLOG, takes_over=True)).deploy(*given("web", manifests("m: 2")))
     shutil.rmtree(root / "web")
     await started(root, SHOP)
     assert folders(root) == []
@@ -243,7 +244,7 @@ async def main():
             await target.prune(set(apps))
         for app in apps if command == "deploy" else ():
             texts = [f"{name}: {number}\\n" for name in ("c", "m", "h")]
-            await target.deploy(app, Manifests(*texts))
+            await target.deploy(*given(app, Manifests(*texts)))
         print(command, flush=True)
 
 anyio.run(main)
