@@ -13,7 +13,7 @@ from sbkube.apps.files import FileInput
 from sbkube.choosing import Helms, TargetWishes, choose_target
 from sbkube.config.loading import load_project
 from sbkube.config.project import Project
-from sbkube.errors import Position
+from sbkube.errors import NotYet, Position
 from sbkube.helm.base import HelmMissing
 from sbkube.planning import Asked
 from sbkube.targets.base import Target
