@@ -257,7 +257,7 @@ async def test_sixty_apps_are_deployed_at_once_and_each_is_named_before_it_is_se
         watch.start_soon(to_thread.run_sync, look, over)
         async with until(over), anyio.create_task_group() as deploys:
             for app in apps:
-                deploys.start_soon(target.deploy, app, generation(1))
+                deploys.start_soon(target.deploy, *given(app, generation(1)))
     assert orphans == set()
     assert named(root) == sorted(apps)
     assert sorted(os.listdir(root)) == sorted([APPS_FILE, *apps])
@@ -311,7 +311,7 @@ async def test_a_reader_never_finds_an_app_missing_empty_or_mixed(root: Path) ->
             for number in range(1, 150):
                 async with anyio.create_task_group() as deploys:
                     for app in apps:
-                        deploys.start_soon(target.deploy, app, generation(number))
+                        deploys.start_soon(target.deploy, *given(app, generation(number)))
     assert all(len(numbers) > 1 for numbers in seen.values())
 
 
@@ -354,7 +354,7 @@ async def test_a_deploy_that_is_cancelled_has_put_its_folder_in_place_or_not_beg
     target = await started(root, swap=slow)
     await target.deploy(*given("web", generation(1)))
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(target.deploy, "web", generation(2))
+        tasks.start_soon(target.deploy, *given("web", generation(2)))
         await to_thread.run_sync(inside.wait)
         tasks.cancel_scope.cancel()
         go_on.set()
@@ -377,7 +377,7 @@ CRASH = """
 import os, sys
 from pathlib import Path
 import anyio
-from sbkube.targets.base import Manifests
+from sbkube.targets.base import Deployment, Manifests
 from sbkube.targets.directory import DirectoryTarget
 from sbkube.targets.owned import Owner
 from sbkube.targets.swap import exchange
@@ -392,10 +392,13 @@ def dies(new, place, aside):
         exchange(one, other) if way == "exchange" else os.rename(one, other)
     os._exit(9)
 
+async def unheard(line):
+    pass
+
 async def main():
     target = DirectoryTarget(root, "it", Owner(".."), swap=dies)
     await target.start()
-    await target.deploy(*given("web", Manifests(crds="c: 2\\n", manifests="m: 2\\n", hooks="h: 2\\n")))
+    await target.deploy(Deployment("web", "web", "default", Manifests(crds="c: 2\\n", manifests="m: 2\\n", hooks="h: 2\\n")), unheard)
 
 anyio.run(main)
 """

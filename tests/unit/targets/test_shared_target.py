@@ -230,9 +230,12 @@ PARTNER = """
 import sys
 from pathlib import Path
 import anyio
-from sbkube.targets.base import Manifests
+from sbkube.targets.base import Deployment, Manifests
 from sbkube.targets.directory import DirectoryTarget
 from sbkube.targets.owned import Owner
+
+async def unheard(line):
+    pass
 
 async def main():
     target = DirectoryTarget(Path(sys.argv[1]), "it", Owner(sys.argv[2]), grace=30.0)
@@ -244,7 +247,7 @@ async def main():
             await target.prune(set(apps))
         for app in apps if command == "deploy" else ():
             texts = [f"{name}: {number}\\n" for name in ("c", "m", "h")]
-            await target.deploy(*given(app, Manifests(*texts)))
+            await target.deploy(Deployment(app, app, "default", Manifests(*texts)), unheard)
         print(command, flush=True)
 
 anyio.run(main)
