@@ -54,6 +54,9 @@ class Place(Protocol):
         ...
 
     @property
+    def where_shared_values(self) -> Position: ...
+
+    @property
     def object_labels(self) -> Mapping[str, str]: ...
 
     @property

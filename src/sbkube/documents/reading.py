@@ -79,8 +79,10 @@ _HINTS = {
 def _documents(text: str, file: Path, keys: Keys) -> Iterator[Document]:
     text = text.removeprefix("\ufeff")
     if bad := _FORBIDDEN.search(text):
-        line = text.count("\n", 0, bad.start()) + 1
-        raise InvalidYaml(f"the character {bad[0]!r} is not allowed in YAML", where=Position(file, line))
+        line, column = text.count("\n", 0, bad.start()) + 1, bad.start() - text.rfind("\n", 0, bad.start())
+        raise InvalidYaml(
+            f"the character {bad[0]!r} is not allowed in YAML", where=Position(file, line, column)
+        )
     loader = _Loader(text)
     try:
         while True:
@@ -101,7 +103,7 @@ def _syntax_error(error: yaml.YAMLError, file: Path) -> InvalidYaml:
     hint = next((hint for part, hint in _HINTS.items() if part in problem), None)
     if begin is not None and mark is not None and begin.line != mark.line:
         problem += f", {error.context} that starts in line {begin.line + 1}"  # type: ignore[attr-defined]
-    where = Position(file, None if mark is None else mark.line + 1)
+    where = Position(file) if mark is None else Position(file, mark.line + 1, mark.column + 1)
     return InvalidYaml(f"is not valid YAML: {problem}", where=where, hint=hint)
 
 
