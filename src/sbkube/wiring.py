@@ -56,6 +56,12 @@ def state_folder(project: Path, override: str | None, environ: Mapping[str, str]
 def choose_target(project: Project, override: str | None, state: Path, *, takes_over: bool = False) -> Target:
     """`override` is `cluster` or a path from the current folder."""
     written = project.target if override is None else override
+    if override is None and not project.says("target"):
+        raise NotYet(
+            "no `target` is set, and `cluster`, which that means,",
+            where=Position(project.config_file),
+            hint="write `target: {directory: PATH}` there, or use `--target PATH`",
+        )
     if written == "cluster":
         where = project.where("target") if override is None else None
         raise NotYet(

@@ -300,8 +300,14 @@ def test_a_project_of_an_older_version_runs_as_it_is(project: ProjectFolder, dia
 
 def test_a_project_without_a_target_means_the_cluster(project: ProjectFolder) -> None:
     project.config(effect("a"), target="")
-    assert "the target `cluster` is not supported yet" in project("run").err
-    assert project("validate").code == 0
+    for command in ("run", "plan", "validate"):
+        ended = project(command)
+        assert ended.code == 2
+        assert "config.yaml: no `target` is set, and `cluster`, which that means," in ended.err
+        assert "hint: write `target: {directory: PATH}` there, or use `--target PATH`" in ended.err
+        assert project(command, "--target", "out").code == 0
+    project.config(effect("a"), target="target: cluster\n")
+    assert "config.yaml:2: the target `cluster` is not supported yet" in project("validate").err
 
 
 def test_a_profile_as_users_know_it_takes_its_sources_and_values(project: ProjectFolder) -> None:

@@ -39,6 +39,10 @@ class Target(Protocol):
         """What makes it another target if changed: JSON, the same on every machine."""
         ...
 
+    async def refusals(self, apps: AbstractSet[str]) -> list[SbkubeError]:
+        """What `start` and the deploys of these apps would refuse, as far as looking tells; changes nothing."""
+        ...
+
     async def start(self) -> None:
         """Checks that deploys can work and mends what a crash left; nothing else may be called before."""
         ...
