@@ -116,6 +116,7 @@ def call(args: Sequence[str]) -> int:
         return anyio.run(run) or 0
     except click.UsageError as error:
         error.show()
+        _tell_as_data(error, error.format_message(), None, error.exit_code, shared)
         return error.exit_code
     except BaseException as error:  # noqa: BLE001 - whatever it is, it ends as a message and a code
         return _tell(error, shared)
@@ -130,11 +131,17 @@ def _tell(error: BaseException, shared: Mapping[str, Any]) -> int:
     if is_bug(error):
         traceback.print_exception(error)
     console.error(message, hint)
+    _tell_as_data(error, message, hint, code, shared)
+    return code
+
+
+def _tell_as_data(
+    error: BaseException, message: str, hint: str | None, code: int, shared: Mapping[str, Any]
+) -> None:
     if shared.get("output") in ("json", "ndjson"):
         from sbkube.cli.machine import error_line
 
-        console.data(error_line(error, message, hint, code))
-    return code
+        Console.of(os.environ, sys.stdout, sys.stderr).data(error_line(error, message, hint, code))
 
 
 def _leave(code: int) -> None:

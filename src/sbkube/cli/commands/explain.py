@@ -8,7 +8,7 @@ from typing import Any
 import asyncclick as click
 
 from sbkube.cli.options import console_for, where_of, where_options
-from sbkube.cli.records import no_run_yet, recorded
+from sbkube.cli.records import NoRunYet, recorded
 
 
 @click.command(name="explain", help="Say why STEP (`app:stage`) ran, and what a resume would do with it.")
@@ -28,7 +28,7 @@ async def command(*, step: str, target: str | None, **values: Any) -> int:
         project, Request(Asked(resume=True), target=target, state_dir=where.state_dir), environ=environ
     )
     if preview.previous is None:
-        return no_run_yet(console, where)
+        raise NoRunYet(reader.path, where)
     refuse_unknown_step(step, preview.planned.graph.steps)
     planned = preview.planned.graph[step]
     known = preview.previous.steps.get(step)
