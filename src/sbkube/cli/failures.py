@@ -13,6 +13,7 @@ from ..engine.errors import (
     StateNotWritable,
     StateTooNew,
     StepsFailed,
+    TimeLimitExceeded,
 )
 from ..engine.resume import Decision
 from ..engine.retry import leaves
@@ -41,6 +42,7 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (StateTooNew, STATE_REFUSED),
     (RunLocked, LOCKED),
     (StepsFailed, STEP_FAILED),
+    (TimeLimitExceeded, STEP_FAILED),
     (EngineError, USAGE),
     (SbkubeError, USAGE),
 )

@@ -50,6 +50,7 @@ class StepRetrying:
 class StepFinished:
     step: str
     status: StepStatus
+    """INTERRUPTED: it could not be verified, was not started and stays as it was; `error` says why."""
     attempt: int = 0
     seconds: float | None = None
     error: str | None = None

@@ -18,7 +18,7 @@ import anyio
 
 from .endings import describe, ending_of, finished, metadata_or_why
 from .errors import NoExecution, ResultNotJson, StateNotSaved, StepAlreadyCompleted
-from .events import Event, StepBlocked, StepRetrying, StepStarted
+from .events import Event, StepBlocked, StepFinished, StepRetrying, StepStarted
 from .fingerprints import Json, as_json, digest, full
 from .graph import StepGraph
 from .opening import consider, opening_of
@@ -311,7 +311,7 @@ class ExecutionTracker:
         self._finish(self.step(name), {"to": status.value, **self._ending(name, error, metadata)})
 
     def retry_later(
-        self, name: str, error: Exception, delay: float, metadata: Mapping[str, Any] | None
+        self, name: str, error: BaseException, delay: float, metadata: Mapping[str, Any] | None
     ) -> None:
         """Queues PENDING for a failed attempt that is repeated after `delay` seconds."""
         step = self.step(name)
@@ -328,6 +328,12 @@ class ExecutionTracker:
             self._change(step, {"to": "blocked", "by": by}, lambda _: self._tell(StepBlocked(name, by)))
         else:
             self._tell(StepBlocked(name, by))
+
+    def still_in_doubt(self, name: str, error: BaseException) -> None:
+        """Tells that a step stays INTERRUPTED: it was not started, so there is nothing to record."""
+        step, (why, kind) = self.step(name), describe(error)
+        told = f"could not be verified: {why}"
+        self._tell(StepFinished(name, step.status, step.attempt, error=told, error_type=kind))
 
     def _finish(self, step: StepExecution, change: dict[str, Any]) -> None:
         self._unsaved[step.name] = None
