@@ -156,11 +156,11 @@ async def plan(
     previous = await reader.latest(project.profile)
     planned = await workshop.plan(request.asked, await _plan_of(reader, previous))
     decision, _ = await consider(previous, planned.graph, resume=request.resume, select=planned.select)
-    changed = changes(decision, planned, await _plans(reader, previous))
+    changed = _changes(decision, planned, await _plans(reader, previous))
     return Preview(planned, decision, previous, changed, await workshop.would_prune(request.asked))
 
 
-def changes(decision: Decision, planned: Planned, plans: Mapping[int, Plan | None]) -> dict[str, list[str]]:
+def _changes(decision: Decision, planned: Planned, plans: Mapping[int, Plan | None]) -> dict[str, list[str]]:
     """For each step whose inputs differ from those of its last completion, which; by the plans of those runs."""
     now = planned.graph.planned()
     found = {}
@@ -222,7 +222,7 @@ async def run(
     def started(decision: Decision, opened: ExecutionState) -> None:
         decided.append(decision)
         if on_start is not None:
-            changed = changes(decision, known.planned, known.plans)
+            changed = _changes(decision, known.planned, known.plans)
             on_start(
                 Start(
                     known.planned,

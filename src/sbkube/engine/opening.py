@@ -23,7 +23,12 @@ async def consider(
     resume: Resume = "no",
     select: Selection = EVERYTHING,
 ) -> tuple[Decision, Plan]:
-    """What a run would do; the same code path decides for a preview and for the run itself."""
+    """What a run would do; the same code path decides for a preview and for the run itself.
+
+    `previous` is the newest run of the profile, as `latest` or `recover` of a store gives it. Awaits `output_holds`
+    of steps, each within its time limit. Raises `UnknownStep`, `NeedsNotMet`, `NothingToResume`, `InputsNotJson`,
+    `TimeLimitExceeded`, and what an `output_holds` raises.
+    """
     fingerprints = graph.planned(config)
     plan = Plan.of(graph, fingerprints, graph.plan_hash(fingerprints))
     lost = await _lost_outputs(graph, previous, fingerprints)

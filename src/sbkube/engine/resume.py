@@ -42,6 +42,7 @@ class Selection:
 
     @property
     def needs_a_run(self) -> bool:
+        """It speaks of an earlier run, so without one it is refused."""
         return self.retry_failed or bool(self.continue_from)
 
     @property

@@ -35,7 +35,11 @@ Why = Literal["asked", "deadline", "state"]
 
 
 class RunControl:
-    """How a host ends a run early, from the event loop it runs in; hosts keep their own signals."""
+    """How a host ends a run early, from the event loop it runs in; hosts keep their own signals.
+
+    One control serves several runs, one after the other or at once; what it was told holds for all of them, also for
+    those that come later. `why` says who asked: the host, the deadline, or a store that failed.
+    """
 
     def __init__(self) -> None:
         self.is_draining = False
@@ -60,6 +64,7 @@ class RunControl:
                 tell()
 
     def listen(self, on_drain: Callable[[], None], on_stop: Callable[[], None]) -> None:
+        """Calls each once when its time comes: at once, if that has been."""
         self._on_drain.append(on_drain)
         self._on_stop.append(on_stop)
         # It may have been told before there was anything to drain.
@@ -69,7 +74,7 @@ class RunControl:
             on_stop()
 
     def forget(self, on_drain: Callable[[], None], on_stop: Callable[[], None]) -> None:
-        """One control may serve several runs, one after the other."""
+        """Takes back a `listen`, also one that never was."""
         self._on_drain = [tell for tell in self._on_drain if tell != on_drain]
         self._on_stop = [tell for tell in self._on_stop if tell != on_stop]
 
@@ -95,14 +100,20 @@ async def run_graph(
 ) -> ExecutionState:
     """Runs every step that is not known to be done, each as soon as what it waits for is.
 
-    Returns the final state; a failed step does not raise, `state.raise_for_failures()` does. `deadline` is
-    in seconds, for the whole run: then it acts as `control.stop()`. `limits` default to 32 steps at once.
-    `on_decision` is called once, when the run is open and before anything of it runs. `config` (JSON) is an
-    input of every step. `chance` draws the jitter of retries from 0 to 1.
+    Returns the final state; a failed step does not raise, `state.raise_for_failures()` does. `resume` is as in
+    `ExecutionTracker.start_execution`. `limits` default to 32 steps at once. `deadline` is in seconds from the call:
+    then it acts as `control.stop()`. `config` (JSON) is an input of every step; `metadata` (JSON) is recorded with the
+    run, `command` (JSON) with what this process does of it. `chance` draws the jitter of retries from 0 to 1.
 
-    Raises before anything runs: `NeedsNotMet`, `NothingToResume`, `UnknownPool`, and what the store
-    raises. During the run: `StateNotSaved` (running bodies may finish, nothing more starts) and `Fenced`. When
-    the host cancels its scope, the cancellation passes through after the ends are recorded.
+    `on_event` is called in the event loop with each event, `on_decision` once, when the run is open and before
+    anything of it runs. The first error that `on_event` raises is raised at the end, when all is recorded; one of
+    `on_decision` ends the run.
+
+    Raises before anything runs, and then nothing was changed: `UnknownPool`, `UnknownStep`, `InputsNotJson`,
+    `ResultNotJson` (the metadata), `NeedsNotMet`, `NothingToResume`, `TimeLimitExceeded` (an `output_holds`, or the
+    deadline came first), and what the store and an `output_holds` raise. During the run: `StateNotSaved` (running
+    bodies may finish, nothing more starts) and `Fenced`. When the host cancels its scope, the cancellation passes
+    through after the ends are recorded.
     """
     limits = limits or Limits()
     refuse_unknown_pools(graph, limits)
