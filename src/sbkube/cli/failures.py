@@ -23,6 +23,7 @@ from ..errors import SbkubeError
 
 OK = 0
 STEP_FAILED = 1
+OUTPUT_LOST = 1
 USAGE = 2
 LOCKED = 3
 STATE_REFUSED = 4
@@ -103,7 +104,7 @@ def describe_error(error: BaseException) -> tuple[str, str | None]:
     if isinstance(error, EngineError | SbkubeError):
         return str(error), error.hint
     if isinstance(error, OSError):
-        return _os_error(error), "free some space, then run again" if error.errno in _DISK else None
+        return what_failed(error), "free some space, then run again" if error.errno in _DISK else None
     told = getattr(error, "format_message", None)
     if callable(told):
         return str(told()), None
@@ -120,6 +121,6 @@ def is_bug(error: BaseException) -> bool:
     return describe_error(error)[1] is BUG
 
 
-def _os_error(error: OSError) -> str:
+def what_failed(error: OSError) -> str:
     what = (error.strerror or str(error) or type(error).__name__).lower()
     return f"{error.filename}: {what}" if error.filename is not None else what

@@ -265,7 +265,11 @@ def most_at_once(given: int | None, one: bool, environ: Mapping[str, str]) -> in
 
 
 def console_for(output: Output = "text", *, progress: bool = True) -> Console:
-    return Console.of(os.environ, sys.stdout, sys.stderr, output=output, progress=progress)
+    console = Console.of(os.environ, sys.stdout, sys.stderr, output=output, progress=progress)
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.find_root().obj["console"] = console  # whether data was lost is told at the end
+    return console
 
 
 def command_line(*words: str) -> str:

@@ -129,9 +129,7 @@ class RunSession:
 
     def tell_drain(self) -> None:
         if self.listener is not None and self.listener.is_busy:
-            self.console.say(
-                "what runs may finish; Ctrl-C again stops it, a third time ends everything at once", "warn"
-            )
+            self.console.say("what runs may finish; Ctrl-C again stops it, a third one ends at once", "warn")
 
     def report(self, outcome: Outcome, seconds: float, signal: int | None) -> Report:
         run, listener = outcome.state.run, self.listener
