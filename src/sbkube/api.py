@@ -117,6 +117,8 @@ class Outcome:
     planned: Planned
     pruned: tuple[str, ...]
     """Apps whose objects were removed from the target, since the project has them no more."""
+    incomplete_logs: tuple[str, ...] = ()
+    """Logs that could not be written to the end, in words. No step fails for that."""
 
 
 def load(
@@ -213,6 +215,7 @@ async def run(
     """
     request = request or Request()
     workshop = _workshop(project, request, os.environ if environ is None else environ)
+    workshop.control = control = control or workshop.control
     workshop.choose_helm()
     reader = FileStore.read(workshop.state)
     # Before the store is opened, so that what is wrong with the project creates nothing.
@@ -260,7 +263,7 @@ async def run(
         finally:
             with anyio.move_on_after(5, shield=True):
                 await workshop.close()
-    return Outcome(state, decided[0], known.planned, tuple(pruned))
+    return Outcome(state, decided[0], known.planned, tuple(pruned), tuple(workshop.incomplete_logs))
 
 
 @dataclass(frozen=True, slots=True)

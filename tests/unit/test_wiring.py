@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from sbkube.apps.files import FileInput
+from sbkube.apps.log import StepLog
 from sbkube.config.loading import load_project
 from sbkube.config.project import Project
 from sbkube.errors import NotYet, Position
 from sbkube.helm.base import HelmMissing
 from sbkube.planning import Asked
-from sbkube.wiring import StepLog, Unreadable, Workshop, choose_target, digest_all, log_path, state_folder
+from sbkube.wiring import Unreadable, Workshop, choose_target, digest_all, log_path, state_folder
 
 pytestmark = pytest.mark.anyio
 
@@ -103,9 +104,12 @@ async def test_a_log_is_private_and_exists_from_its_first_line_on(tmp_path: Path
     told: list[str] = []
     path = log_path(tmp_path, "a b", "deploy", 7, 2)
     assert path == tmp_path / "runs/000007/logs/a%20b.deploy.2.log"
-    log = StepLog(path, told.append)
+    log = StepLog(path, told.append, lambda path, error: None)
     assert not path.exists()
     await log.write("one \udcff")
+    assert not path.exists()
+    await log.flush()
+    assert path.read_text() == "one \\udcff\n"
     await log.write_error(NotYet("it", hint="wait"))
     await log.close()
     assert path.read_text() == "one \\udcff\nerror: it is not supported yet\nhint: wait\n"

@@ -163,6 +163,8 @@ class _Ending:
             return f"was stopped at its deadline after {after}"
         if self.why == "state":
             return f"ended after {after}, since its state could not be saved"
+        if self.why == "disk":
+            return f"ended after {after}, since the disk of its state folder takes nothing more"
         return f"failed after {after}" if self.exit_code == 1 else "needs a decision"
 
     def _roots(self) -> list[Line]:

@@ -66,7 +66,7 @@ def run_exit_code(
     """Only steps that this process was asked to run count; `why` is that of the run's control."""
     if signal is not None:
         return 128 + signal
-    if why == "state":
+    if why in ("state", "disk"):
         return STATE_LOST
     codes = {_STEP_CODES.get(state.steps[id].status, OK) for id in decision.asked if id in state.steps}
     if why == "deadline":

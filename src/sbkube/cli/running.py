@@ -151,6 +151,8 @@ class RunSession:
     async def tell_end(self, outcome: Outcome, report: Report) -> None:
         if outcome.pruned:
             self.console.say(f"pruned from the target: {', '.join(outcome.pruned)}")
+        for told in outcome.incomplete_logs[:_TOLD]:
+            self.console.warn(told)
         report.print(self.console)
         if self.console.output == "json":
             from sbkube.cli.machine import document

@@ -31,7 +31,8 @@ from .step import Step, StepContext
 from .stores.base import Store
 from .tracker import ExecutionTracker
 
-Why = Literal["asked", "deadline", "state"]
+Why = Literal["asked", "deadline", "state", "disk"]
+"""`state`: it could not be saved; `disk`: a host says that what it keeps beside the state could not."""
 
 
 class RunControl:

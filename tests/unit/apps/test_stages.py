@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from anyio.lowlevel import checkpoint
 
 from sbkube.apps.base import Stage
 from sbkube.apps.charts import OutsideChart, UnusableChart
@@ -88,6 +89,7 @@ class Bench:
             target=self.target,
             env={"PATH": os.environ["PATH"], **(env or {})},
             log=log,
+            flush=checkpoint,
             time_limit=self.time_limit,
         )
 
