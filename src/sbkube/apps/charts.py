@@ -131,7 +131,13 @@ def check_metadata(text: str, file: Path) -> None:
     for key in ("name", "version"):
         if isinstance(metadata.get(key), Mapping | list | None) or metadata[key] == "":
             raise NoChart(f"has no `{key}`", where=document.position([key]))
-    version, kind = str(metadata["version"]), metadata.get("type") or "application"
+    name, version, kind = (
+        str(metadata["name"]),
+        str(metadata["version"]),
+        metadata.get("type") or "application",
+    )
+    if "/" in name:
+        raise NoChart(f"`name` {name!r} is a path", where=document.position(["name"]))
     if not _VERSION.fullmatch(version):
         raise NoChart(f"`version` {version!r} is no semantic version", where=document.position(["version"]))
     if kind == "library":
