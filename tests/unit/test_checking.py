@@ -234,6 +234,16 @@ def test_a_pipe_or_a_device_is_told_and_not_waited_for() -> None:
     assert sum("is a named pipe" in line for line in lines) == 4
 
 
+def test_a_file_larger_than_any_memory_is_told() -> None:
+    write({**CHART, "huge.yaml": ""})
+    os.truncate("huge.yaml", 1 << 42)
+    lines = told("a: {type: yaml, manifests: [huge.yaml]}", f"{WEB}, values: [huge.yaml]}}")
+    assert lines == [
+        "config.yaml:3: manifest huge.yaml: is larger than 256 MiB, so a:template would fail",
+        "config.yaml:4: values file huge.yaml: is larger than 256 MiB, so web:template would fail",
+    ]
+
+
 def test_names_that_helm_or_kubernetes_refuse_are_told_where_they_are_written() -> None:
     write({**CHART, "a.yaml": CONFIG_MAP})
     long = "a" * 54

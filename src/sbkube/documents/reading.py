@@ -21,6 +21,8 @@ from sbkube.errors import Position
 Keys = Literal["text", "go"]
 MOST_LEVELS = 100
 MOST_VALUES = 1_000_000
+LARGEST = 256 * 1024 * 1024
+"""Bytes of a file that are read: beyond that it is no text that somebody wrote."""
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -32,6 +34,8 @@ def read(path: Path, *, keys: Keys = "go") -> Document:
 
 def read_text(path: Path) -> str:
     try:
+        if path.stat().st_size > LARGEST:
+            raise UnreadableFile(f"is larger than {LARGEST >> 20} MiB", where=Position(path))
         content = path.read_bytes()
     except FileNotFoundError as error:
         raise UnreadableFile("there is no such file", where=Position(path)) from error
