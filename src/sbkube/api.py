@@ -10,17 +10,18 @@ Runs on asyncio. The host keeps its own signals: `RunControl` drains and stops.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
-from anyio.to_thread import run_sync
 
-from sbkube.apps.files import FileInput
+from sbkube import checking
+from sbkube.checking import Checked, Finding, findings_of
 from sbkube.choosing import Helms, TargetWishes, choose_target
 from sbkube.config.loading import find_project, load_project, refuse_not_yet
 from sbkube.config.project import Project
+from sbkube.config.without_effect import without_effect
 from sbkube.engine import (
     Decision,
     Event,
@@ -29,25 +30,28 @@ from sbkube.engine import (
     FileStore,
     Limits,
     RunControl,
-    Step,
-    StepGraph,
     consider,
     run_graph,
 )
 from sbkube.engine.resume import Resume
 from sbkube.engine.stores.base import Plan
 from sbkube.engine.stores.files import FileReader
-from sbkube.planning import Asked, StagePlan, missing_files, plan_stages, readings
+from sbkube.errors import SbkubeError
+from sbkube.planning import Asked
 from sbkube.targets.cluster.decide import PendingPolicy
-from sbkube.wiring import Planned, Workshop, digest_all, state_folder
+from sbkube.wiring import Planned, Workshop, state_folder
 
 __all__ = [
     "Asked",
+    "Checked",
+    "Finding",
     "Outcome",
     "Preview",
     "Request",
     "Start",
+    "check",
     "find_project",
+    "findings_of",
     "load",
     "plan",
     "run",
@@ -55,10 +59,6 @@ __all__ = [
 ]
 
 EVERYTHING = Asked()
-_NO_ROLLBACK = (
-    "`on_failure: rollback` stops the run as `stop` does; what was deployed stays. "
-    "`atomic: true` undoes the upgrade of its own app"
-)
 WORK, DEPLOY = 8, 64
 """Default sizes of the pools: `work` (prepare, build, commands) and `deploy`; `render` is one a core."""
 
@@ -123,6 +123,8 @@ class Outcome:
     planned: Planned
     pruned: tuple[str, ...]
     """Apps whose objects were removed from the target, since the project has them no more."""
+    incomplete_logs: tuple[str, ...] = ()
+    """Logs that could not be written to the end, in words. No step fails for that."""
 
 
 def load(
@@ -139,17 +141,8 @@ def load(
         Path(folder), profile=profile, config_file=config_file, sources_file=sources_file, environ=env
     )
     refuse_not_yet(project)
-    project.notices.extend(_without_effect(project))
+    project.notices.extend(without_effect(project))
     return project
-
-
-def _without_effect(project: Project) -> Iterator[str]:
-    """Settings that are taken and do not do what their names promise."""
-    settings = project.settings
-    if settings.on_failure == "rollback":
-        yield f"{project.where('settings', 'on_failure')}: {_NO_ROLLBACK}"
-    if settings.timeout is not None:
-        yield f"{project.where('settings', 'timeout')}: `timeout` has no effect; `--timeout` ends a run, `time_limit` an app"
 
 
 def state_of(
@@ -166,15 +159,16 @@ async def plan(
     """What `run` would do now. Takes no lock, creates nothing. Raises what `run` raises before it runs."""
     request = request or Request()
     workshop = _workshop(project, request, os.environ if environ is None else environ)
+    workshop.choose_helm()  # starts nothing
     reader = FileStore.read(workshop.state)
     previous = await reader.latest(project.profile)
     planned = await workshop.plan(request.asked, await _plan_of(reader, previous))
     decision, _ = await consider(previous, planned.graph, resume=request.resume, select=planned.select)
-    changed = changes(decision, planned, await _plans(reader, previous))
+    changed = _changes(decision, planned, await _plans(reader, previous))
     return Preview(planned, decision, previous, changed, await workshop.would_prune(request.asked))
 
 
-def changes(decision: Decision, planned: Planned, plans: Mapping[int, Plan | None]) -> dict[str, list[str]]:
+def _changes(decision: Decision, planned: Planned, plans: Mapping[int, Plan | None]) -> dict[str, list[str]]:
     """For each step whose inputs differ from those of its last completion, which; by the plans of those runs."""
     now = planned.graph.planned()
     found = {}
@@ -190,22 +184,20 @@ async def _plans(reader: FileReader, previous: ExecutionState | None) -> dict[in
     return {run: await reader.plan(run) for run in runs}
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """What can be said of a project that is not run."""
+async def check(
+    project: Project, request: Request | None = None, *, environ: Mapping[str, str] | None = None
+) -> Checked:
+    """What a run would stumble over: files, names and the target. Runs nothing, looks at no state, changes nothing.
 
-    graph: StepGraph
-    missing: tuple[tuple[StagePlan, FileInput], ...]
-    """Files that are not there and that no other app makes, each with the step that would fail."""
+    Raises `ConfigError` and `CyclicGraph` for what is no graph of steps.
+    """
+    request, environ = request or Request(), os.environ if environ is None else environ
+    apps = {name for name, app in project.apps.items() if app.enabled and app.is_deployed}
 
+    async def refused() -> list[SbkubeError]:
+        return await _workshop(project, request, environ).target.refusals(apps)
 
-async def check(project: Project) -> Checked:
-    """Raises `ConfigError` and `CyclicGraph`; looks at no state and no target."""
-    read = await run_sync(readings, project)
-    digests = await digest_all(file for reading in read.values() for file in reading.files)
-    stages = plan_stages(project, read, digests, target={}, secret=lambda name: None)
-    graph = StepGraph(Step(s.id, needs=s.needs, after=s.after, enabled=s.enabled) for s in stages)
-    return Checked(graph, tuple(missing_files(stages, digests)))
+    return await checking.check(project, refused)
 
 
 async def run(
@@ -226,6 +218,7 @@ async def run(
     """
     request = request or Request()
     workshop = _workshop(project, request, os.environ if environ is None else environ)
+    workshop.control = control = control or workshop.control
     workshop.choose_helm()
     reader = FileStore.read(workshop.state)
     # Before the store is opened, so that what is wrong with the project creates nothing.
@@ -235,7 +228,7 @@ async def run(
     def started(decision: Decision, opened: ExecutionState) -> None:
         decided.append(decision)
         if on_start is not None:
-            changed = changes(decision, known.planned, known.plans)
+            changed = _changes(decision, known.planned, known.plans)
             on_start(
                 Start(
                     known.planned,
@@ -273,7 +266,7 @@ async def run(
         finally:
             with anyio.move_on_after(5, shield=True):
                 await workshop.close()
-    return Outcome(state, decided[0], known.planned, tuple(pruned))
+    return Outcome(state, decided[0], known.planned, tuple(pruned), tuple(workshop.incomplete_logs))
 
 
 @dataclass(frozen=True, slots=True)

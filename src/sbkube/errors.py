@@ -9,17 +9,18 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where in a file something was written; lines count from 1."""
+    """Where in a file something was written; lines and columns count from 1."""
 
     file: Path
     line: int | None = None
+    column: int | None = None
 
     def __str__(self) -> str:
         """From the current folder where the file is below it."""
         file = self.file
         if file.is_absolute() and file.is_relative_to(Path.cwd()):
             file = file.relative_to(Path.cwd())
-        return str(file) if self.line is None else f"{file}:{self.line}"
+        return ":".join(str(part) for part in (file, self.line, self.column) if part is not None)
 
 
 class SbkubeError(Exception):

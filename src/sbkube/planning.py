@@ -51,6 +51,10 @@ class AppPlace:
         return (*file, *((settings.global_values,) if settings.global_values else ()))
 
     @property
+    def where_shared_values(self) -> Position:
+        return self.project.where("settings", "cluster_values_file")
+
+    @property
     def object_labels(self) -> Mapping[str, str]:
         return {**self.project.settings.global_labels, **self.app.labels}
 

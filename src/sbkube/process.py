@@ -29,6 +29,7 @@ from anyio.lowlevel import checkpoint
 from .errors import SbkubeError
 
 OnLine = Callable[[str], Awaitable[None] | None]
+OnPause = Callable[[], Awaitable[None]]
 
 LONGEST_LINE = 64 * 1024
 PIPE_PATIENCE = 0.2  # seconds for the output after the leader has ended
@@ -91,17 +92,19 @@ async def run_process(
     cwd: Path,
     env: Mapping[str, str],
     on_line: OnLine,
+    on_pause: OnPause | None = None,
     time_limit: float | None = None,
     grace: float = 10.0,
     stdin: bytes | None = None,
 ) -> Exit:
     """Run a command to its end; a string goes through `sh -c`. Standard error is merged into the output.
 
+    `on_pause` is called when there are no further lines yet: who passes them on may do so for many at once.
     On the time limit, on cancellation and when `on_line` raises, the whole group is stopped: TERM, `grace`, KILL.
     What a command leaves in the background after its own end is its own affair.
     """
     begun = time.monotonic()
-    child = _Child(command, cwd, env, on_line, stdin)
+    child = _Child(command, cwd, env, on_line, on_pause, stdin)
     try:
         with anyio.move_on_after(time_limit):
             code = await child.follow()
@@ -175,6 +178,7 @@ class _Child:
         cwd: Path,
         env: Mapping[str, str],
         on_line: OnLine,
+        on_pause: OnPause | None,
         stdin: bytes | None,
     ) -> None:
         read_end, write_end = os.pipe()
@@ -190,6 +194,7 @@ class _Child:
         self._pgid = self._process.pid
         register_group(self._pgid)
         self._on_line = on_line
+        self._on_pause = on_pause
         self._lines = _Lines()
 
     async def follow(self) -> int:
@@ -274,6 +279,8 @@ class _Child:
             waiting = self._on_line(line)
             if inspect.isawaitable(waiting):
                 await waiting
+        if self._on_pause is not None:
+            await self._on_pause()
 
 
 _unreaped: list[subprocess.Popen[bytes]] = []

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-import aiofiles
 import anyio
 from anyio.to_thread import run_sync
 
@@ -22,12 +21,14 @@ from sbkube import __version__
 from sbkube.apps.base import App, Stage
 from sbkube.apps.files import FileInput, digest_input
 from sbkube.apps.helm import HelmApp
-from sbkube.apps.work import Json, Outputs, Work
+from sbkube.apps.log import StepLog
+from sbkube.apps.work import Json, Outputs, OutputUnwritable, Work
 from sbkube.choosing import Helms
 from sbkube.config.project import Project
 from sbkube.engine import (
     ExecutionState,
     InputsChanged,
+    RunControl,
     Selection,
     Step,
     StepContext,
@@ -35,7 +36,7 @@ from sbkube.engine import (
 )
 from sbkube.engine.step import Body
 from sbkube.engine.stores.base import Plan
-from sbkube.errors import Position, SbkubeError
+from sbkube.errors import Position, SbkubeError, is_disk_full
 from sbkube.planning import AppPlace, Asked, StagePlan, plan_stages, readings, selection
 from sbkube.targets.base import Target
 
@@ -70,7 +71,9 @@ class Workshop:
     target: Target
     environ: Mapping[str, str]
     helms: Helms
+    control: RunControl = field(default_factory=RunControl)
     outputs: Outputs = field(init=False)
+    incomplete_logs: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.outputs = Outputs(self.state / "out")
@@ -166,35 +169,74 @@ class Workshop:
         return partial(self._perform, stage, stage.stage, place)
 
     async def _perform(self, planned: StagePlan, stage: Stage, place: AppPlace, context: StepContext) -> Json:
-        log = StepLog(self.log_path(planned.app, stage, context.run, context.attempt), context.log)
-        makes_files = stage != "deploy"
-        out = await self.outputs.fresh(planned.app, stage) if makes_files else self.outputs.folder
+        path = self.log_path(planned.app, stage, context.run, context.attempt)
+        log = StepLog(path, context.log, partial(self._log_unwritable, context))
         try:
-            work = Work(
-                place=place,
-                context=context,
-                inputs={
-                    earlier: self.outputs.path(context.results[f"{planned.app}:{earlier}"])
-                    for earlier in place.app.stages
-                    if f"{planned.app}:{earlier}" in context.results
-                },
-                out=out,
-                helm=self.helms.helm,
-                target=self.target,
-                env=self._environment(planned, place, context),
-                log=log.write,
-                time_limit=planned.time_limit,
-            )
-            returned = await place.app.perform(stage, work)
-            return await self.outputs.keep(out) if makes_files else returned
+            return await self._result(planned, stage, place, context, log)
         except Exception as error:
-            await log.write_error(error)
-            raise
+            failure = self._in_words(error, planned.app, stage)
+            await log.write_error(failure)
+            if failure is error:
+                raise
+            raise failure from error
         finally:
             with anyio.move_on_after(5, shield=True):
                 await log.close()
-                if makes_files and out.exists():
-                    await self.outputs.discard(out)
+
+    async def _result(
+        self, planned: StagePlan, stage: Stage, place: AppPlace, context: StepContext, log: StepLog
+    ) -> Json:
+        if stage == "deploy":
+            return await place.app.perform(
+                stage, self._work(planned, place, context, log, self.outputs.folder)
+            )
+        out = await self.outputs.fresh(planned.app, stage)
+        try:
+            await place.app.perform(stage, self._work(planned, place, context, log, out))
+            return await self.outputs.keep(out)
+        finally:
+            with anyio.move_on_after(5, shield=True):
+                await self.outputs.discard(out)
+
+    def _work(
+        self, planned: StagePlan, place: AppPlace, context: StepContext, log: StepLog, out: Path
+    ) -> Work:
+        return Work(
+            place=place,
+            context=context,
+            inputs={
+                earlier: self.outputs.path(context.results[f"{planned.app}:{earlier}"])
+                for earlier in place.app.stages
+                if f"{planned.app}:{earlier}" in context.results
+            },
+            out=out,
+            helm=self.helms.helm,
+            target=self.target,
+            env=self._environment(planned, place, context),
+            log=log.write,
+            flush=log.flush,
+            time_limit=planned.time_limit,
+        )
+
+    # A disk that is full
+
+    def _in_words(self, error: Exception, app: str, stage: Stage) -> Exception:
+        """What only the system said, with its path. Once the state folder takes nothing more, nothing is started."""
+        if not isinstance(error, OSError) or isinstance(error, SbkubeError):
+            return error
+        if is_disk_full(error):
+            self.control.drain("disk")
+        elif error.filename is not None or stage == "deploy":
+            return error
+        return OutputUnwritable(self.outputs.folder / app / stage, error)
+
+    def _log_unwritable(self, context: StepContext, path: Path, error: OSError) -> None:
+        told = f"the log of {context.id} is incomplete: cannot write `{path}`: {error.strerror or error}"
+        self.incomplete_logs.append(told)
+        context.metadata["log"] = told
+        context.log(told)
+        if is_disk_full(error):
+            self.control.drain("disk")
 
     def log_path(self, app: str, stage: str, run: int, attempt: int) -> Path:
         return log_path(self.state, app, stage, run, attempt)
@@ -225,43 +267,6 @@ class Workshop:
 
 def log_path(state: Path, app: str, stage: str, run: int, attempt: int) -> Path:
     return state / "runs" / f"{run:06}" / "logs" / f"{quote(app, safe='')}.{stage}.{attempt}.log"
-
-
-class StepLog:
-    """The log of one attempt; there is no file until there is a line."""
-
-    def __init__(self, path: Path, tell: Callable[[str], None]) -> None:
-        self._path = path
-        self._tell = tell
-        self._file: aiofiles.threadpool.text.AsyncTextIOWrapper | None = None
-
-    async def write(self, line: str) -> None:
-        self._tell(line)
-        await self._append(line)
-
-    async def write_error(self, error: Exception) -> None:
-        """Not told: the failure itself is."""
-        await self._append(f"error: {error}")
-        hint = getattr(error, "hint", None)
-        if hint:
-            await self._append(f"hint: {hint}")
-
-    async def _append(self, line: str) -> None:
-        if self._file is None:
-            await run_sync(partial(self._path.parent.mkdir, mode=0o700, parents=True, exist_ok=True))
-            self._file = await aiofiles.open(
-                self._path, "a", encoding="utf-8", errors="backslashreplace", opener=_private
-            )
-        await self._file.write(line + "\n")
-        await self._file.flush()
-
-    async def close(self) -> None:
-        if self._file is not None:
-            await self._file.close()
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 async def digest_all(files: Iterable[FileInput]) -> dict[Path, str | None]:

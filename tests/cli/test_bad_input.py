@@ -189,10 +189,13 @@ def test_what_is_there_and_cannot_be_read_is_named_before_anything_runs(project:
         unreadable.symlink_to("/proc/self/mem")
     else:
         unreadable.chmod(0)
-    for command in ("run", "plan", "validate"):
+    for command in ("run", "plan"):
         ended = project(command)
         assert ended.code == 2, ended
         assert f"config.yaml:4: cannot read {unreadable}" in ended.err
+    ended = project("validate")
+    assert ended.code == 2
+    assert "config.yaml:4: values file web.yaml: cannot be read: " in ended.err
     assert not project.state.exists()
 
 

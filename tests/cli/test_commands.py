@@ -104,30 +104,6 @@ def test_without_a_command_help_is_shown_and_it_is_an_error(project: ProjectFold
     assert "Commands:" in ended.out + ended.err
 
 
-# What each leaves alone
-
-
-@pytest.mark.parametrize(
-    "args", ["status", "history", "explain a:deploy", "logs a:deploy", "plan", "validate", "run --dry-run"]
-)
-def test_looking_creates_nothing(project: ProjectFolder, args: str) -> None:
-    project.config(effect("a"))
-    code = 0 if args.split()[0] in ("plan", "validate", "run") else 2
-    ended = project(*args.split())
-    assert ended.code == code
-    assert not project.state.exists()
-    if code:
-        assert "no run is recorded here" in ended.err
-        assert "`sbkube run` starts one" in ended.err
-
-
-def test_looking_at_a_run_changes_nothing_of_it(failed: ProjectFolder) -> None:
-    before = {path: path.read_bytes() for path in failed.state.rglob("*") if path.is_file()}
-    for args in ("status", "history", "explain db:deploy", "logs db", "plan --resume", "validate"):
-        assert failed(*args.split()).code == 0
-    assert {path: path.read_bytes() for path in failed.state.rglob("*") if path.is_file()} == before
-
-
 # Data
 
 
@@ -143,14 +119,6 @@ def test_a_view_edited_by_hand_is_ignored_with_a_warning(failed: ProjectFolder) 
     ended = failed("status")
     assert "was edited by hand; such edits are not read" in ended.err
     assert "1 failed" in ended.out
-
-
-def test_history_as_data_lists_the_newest_first(failed: ProjectFolder) -> None:
-    failed("run")
-    rows = failed("history", "--output", "json").document
-    assert [row["run"] for row in rows] == ["2", "1"]
-    assert [row["status"] for row in rows] == ["failed", "failed"]
-    assert len(failed("history", "-n", "1", "--output", "json").document) == 1
 
 
 def test_plan_as_data_has_each_step_with_what_would_become_of_it(failed: ProjectFolder) -> None:
@@ -172,6 +140,14 @@ def test_plan_as_data_has_each_step_with_what_would_become_of_it(failed: Project
     }
 
 
+def test_a_dry_run_as_data_is_the_plan(failed: ProjectFolder) -> None:
+    for options in ([], ["--resume"], ["--app", "web", "--only", "template", "--with-needs"]):
+        plan = failed("plan", *options, "--output", "json")
+        assert failed("run", *options, "--dry-run", "--output", "json") == plan
+        assert plan.code == 0
+        assert plan.err == ""
+
+
 def test_a_plan_as_a_stream_is_a_line_for_each_step_and_one_for_the_rest(failed: ProjectFolder) -> None:
     document = failed("plan", "--resume", "--output", "json").document
     for args in (["plan", "--resume"], ["run", "--resume", "--dry-run"]):
@@ -182,33 +158,6 @@ def test_a_plan_as_a_stream_is_a_line_for_each_step_and_one_for_the_rest(failed:
         assert (summary.pop("type"), bool(summary.pop("at"))) == ("run_planned", True)
         assert summary == {key: value for key, value in document.items() if key != "steps"}
         assert summary["counts"] == {"run": 3, "run_if": 0, "steps": 7}
-
-
-# Explain and logs
-
-
-def test_explain_names_what_there_is_when_asked_for_something_else(failed: ProjectFolder) -> None:
-    ended = failed("explain", "web")
-    assert ended.code == 2
-    assert "hint: steps of 'web' are: web:prepare, web:build, web:template, web:deploy" in ended.err
-    assert "did you mean 'web:deploy'?" in failed("explain", "wbe:deploy").err
-
-
-def test_logs_are_those_of_all_attempts_of_all_stages(project: ProjectFolder) -> None:
-    project.config(
-        "a: {type: exec, retry: {retries: 1, base: 0s}, commands: ['echo attempt $SBKUBE_ATTEMPT; exit 1']}\n"
-        "quiet: {type: exec, commands: ['true']}\n"
-    )
-    project("run")
-    ended = project("logs", "a")
-    assert ended.out.splitlines()[::2] == ["attempt 1", "attempt 2"]
-    assert "a:deploy attempt 2" in ended.err
-    assert project("logs", "a:deploy", "--attempt", "2").out.startswith("attempt 2\n")
-    assert "logged nothing" in project("logs", "quiet:deploy").err
-    ended = project("logs", "b:deploy")
-    assert ended.code == 2
-    assert "there is no step 'b:deploy' in run 1" in ended.err
-    assert "logged nothing in run 7" in project("logs", "a:deploy", "--run", "7").err
 
 
 # Dialects
@@ -300,8 +249,14 @@ def test_a_project_of_an_older_version_runs_as_it_is(project: ProjectFolder, dia
 
 def test_a_project_without_a_target_means_the_cluster(project: ProjectFolder) -> None:
     project.config(effect("a"), target="")
-    assert "the target `cluster` is not supported yet" in project("run").err
-    assert project("validate").code == 0
+    for command in ("run", "plan", "validate"):
+        ended = project(command)
+        assert ended.code == 2
+        assert "config.yaml: no `target` is set, and `cluster`, which that means," in ended.err
+        assert "hint: write `target: {directory: PATH}` there, or use `--target PATH`" in ended.err
+        assert project(command, "--target", "out").code == 0
+    project.config(effect("a"), target="target: cluster\n")
+    assert "config.yaml:2: the target `cluster` is not supported yet" in project("validate").err
 
 
 def test_a_profile_as_users_know_it_takes_its_sources_and_values(project: ProjectFolder) -> None:

@@ -213,6 +213,15 @@ def test_a_step_in_doubt_needs_a_decision_and_gets_the_exact_command() -> None:
     assert report.commands == ("sbkube run --resume --rerun-interrupted --state-dir /var/state",)
 
 
+def test_a_step_that_could_not_be_verified_is_in_doubt_with_the_reason_and_is_verified_once_more() -> None:
+    state = run(step("web:deploy", INTERRUPTED), step("db:deploy", DONE))
+    report = ended(state, doubts={"web:deploy": "could not be verified: connection refused"})
+    assert report.exit_code == 6
+    assert "? web:deploy was running when its process died; what it did is not known" in report.text
+    assert "    could not be verified: connection refused" in report.text
+    assert report.commands == ("sbkube run --resume", "sbkube run --resume --rerun-interrupted")
+
+
 def test_a_failure_outweighs_a_decision_and_both_are_told() -> None:
     state = run(step("seed:deploy", INTERRUPTED), step("db:deploy", FAILED, error="no"))
     report = ended(state, undecided=["seed:deploy"])

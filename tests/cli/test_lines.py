@@ -109,6 +109,13 @@ def test_output_of_a_stranger_moves_no_cursor(lines: Lines, console: Console) ->
     assert written(console) == "✗ api:build failed after 1.0s: red\n  | 100%1m done\n"
 
 
+def test_what_could_not_be_verified_is_still_in_doubt_and_not_called_failed(
+    lines: Lines, console: Console
+) -> None:
+    lines(StepFinished("api:build", StepStatus.INTERRUPTED, error="could not be verified: no route"))
+    assert written(console) == "? api:build is still in doubt: could not be verified: no route\n"
+
+
 def test_what_was_cancelled_is_not_called_failed(lines: Lines, console: Console) -> None:
     lines(StepStarted("api:build", 1))
     lines(StepFinished("api:build", CANCELLED, 1, 61.0))

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -81,7 +81,7 @@ def test_one_ctrl_c_lets_running_steps_finish_and_resume_goes_on(project: CliPro
     project.wait_for("begin a", "begin b")
     interrupt(child)
     assert "2 steps still run: a:deploy, b:deploy" in says(child, DRAINS)
-    assert says(child, "Ctrl-C again stops it, a third time ends everything at once")
+    assert says(child, "Ctrl-C again stops it, a third one ends at once")
     project.let_go(2)
     told = ended(child)
     assert told.code == 130
@@ -207,18 +207,26 @@ def test_the_third_ctrl_c_also_ends_a_run_whose_output_nobody_takes(
 # Before the run
 
 
-def test_ctrl_c_while_a_file_is_read_that_does_not_come_ends_before_anything_runs(
-    project: CliProject,
-) -> None:
-    os.mkfifo(project.root / "slow.yaml")
+def test_ctrl_c_while_a_file_is_read_that_has_no_end_ends_before_anything_runs(project: CliProject) -> None:
+    endless = project.root / "slow.yaml"
+    endless.touch()
+    os.truncate(endless, 1 << 42)
     project.config({"a": quick(), "b": {"type": "yaml", "manifests": ["slow.yaml"]}})
     child = project.start("run")
-    with open(project.root / "slow.yaml", "w", encoding="utf-8"):
-        interrupt(child)
-        told = ended(child)
+    until(lambda: str(endless) in opened_by(child.pid), "it is not read")
+    interrupt(child)
+    told = ended(child)
     assert (told.code, told.err.count("Traceback")) == (130, 0)
     assert "interrupted before anything ran" in told.err
     assert not project.state.exists()
+
+
+def opened_by(pid: int) -> list[str]:
+    files = []
+    for number in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            files.append(os.readlink(number))
+    return files
 
 
 def test_ctrl_c_while_another_run_is_waited_for_leaves_that_run_alone(project: CliProject) -> None:
@@ -353,6 +361,42 @@ def test_a_reader_that_goes_away_does_not_end_the_run(project: CliProject, line:
     assert "Traceback" not in told.err + told.out
     assert (project.root / "code").read_text() == "1\n"
     assert project.ledger() == ["begin a", "end a", "begin b", "end b", "begin d", "end d"]
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("sbkube history", 1),
+        ("sbkube status --output json", 1),
+        ("sbkube version", 1),
+        ("sbkube run --output json", 1),
+        ("sbkube run --output ndjson", 1),
+        ("sbkube run --output ndjson --app none", 2),
+    ],
+)
+def test_data_that_cannot_be_written_is_told_and_is_no_success(
+    project: CliProject, line: str, code: int
+) -> None:
+    project.config({"a": quick()})
+    assert project.run("run").code == 0
+    told = project.shell(f"{line} > /dev/full")
+    assert told.code == code, told
+    lost = "error: what goes to stdout could not be written: no space left on device"
+    assert (lost in told.err) == (code == 1)
+    assert list(project.statuses().values()) == [StepStatus.COMPLETED]
+
+
+@pytest.mark.parametrize(
+    ("line", "code"), [("history", 0), ("status", 0), ("--help", 0), ("run --help", 0), ("nope", 2)]
+)
+def test_a_reader_that_has_seen_enough_is_no_error(project: CliProject, line: str, code: int) -> None:
+    project.config({"a": quick()})
+    assert project.run("run").code == 0
+    nobody, end = os.pipe()
+    os.close(nobody)
+    child = project.start(*line.split(), stdout=end, stderr=end)
+    os.close(end)
+    assert child.wait(40) == code
 
 
 def test_no_command_is_left_with_a_parent_of_its_own(project: CliProject) -> None:

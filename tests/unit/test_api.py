@@ -14,6 +14,7 @@ from sbkube.api import Asked, Request, Start
 from sbkube.config.project import Project
 from sbkube.engine import Event, NeedsNotMet, RunControl, RunLocked, StepsFailed, StepStatus
 from sbkube.errors import ConfigError, NotYet
+from sbkube.helm.base import HelmMissing
 
 pytestmark = pytest.mark.anyio
 ENV = {"PATH": "/usr/bin:/bin"}
@@ -116,11 +117,26 @@ async def test_two_runs_at_once_are_refused_and_the_first_goes_on(folder: Path) 
     assert latest.steps["a:deploy"].status in (StepStatus.CANCELLED, StepStatus.PENDING)
 
 
-async def test_check_says_what_is_missing_and_needs_no_target(folder: Path) -> None:
-    project = load(folder, effect("a") + "  b: {type: yaml, manifests: [none.yaml]}\n", top="")
+async def test_check_says_what_would_fail_and_creates_nothing(folder: Path) -> None:
+    project = load(folder, effect("a") + "  b: {type: yaml, manifests: [none.yaml]}\n")
     checked = await api.check(project)
     assert list(checked.graph.steps) == ["a:deploy", "b:template", "b:deploy"]
-    assert [(stage.id, file.name) for stage, file in checked.missing] == [("b:template", "none.yaml")]
+    assert [str(finding) for finding in checked.findings] == [
+        "config.yaml:4: manifest 'none.yaml' is missing, so b:template would fail"
+    ]
+    assert not (folder / "out").exists()
+    assert not (folder / ".sbkube").exists()
+
+
+async def test_a_plan_asks_for_a_helm_as_a_run_does_and_starts_none(folder: Path) -> None:
+    (folder / "chart").mkdir()
+    project = load(folder, "  a: {type: helm, chart: ./chart}\n")
+    for environ in (ENV | {"SBKUBE_HELM": "/none"}, ENV):
+        request = Request(helm=None if environ is not ENV else "/none")
+        for call in (api.plan, api.run):
+            with pytest.raises(HelmMissing, match="'/none' is not an executable file"):
+                await call(project, request, environ=environ)
+    await api.plan(project, Request(helm=str(Path("/bin/false"))), environ=ENV)
     assert not (folder / ".sbkube").exists()
 
 

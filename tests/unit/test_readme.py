@@ -51,7 +51,7 @@ async def test_the_project_to_copy_is_valid(tmp_path: Path) -> None:
     project = api.load(tmp_path, environ={})
     checked = await api.check(project)
 
-    assert checked.missing == ()
+    assert checked.findings == ()
     assert project.notices == []
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sbkube.apps.files import FileInput
+from sbkube.apps.log import StepLog
 from sbkube.choosing import Helms, TargetWishes, choose_target
 from sbkube.config.loading import load_project
 from sbkube.config.project import Project
@@ -18,7 +19,7 @@ from sbkube.helm.base import HelmMissing
 from sbkube.planning import Asked
 from sbkube.targets.base import Target
 from sbkube.targets.cluster.kubeconfig import NoCluster
-from sbkube.wiring import StepLog, Unreadable, Workshop, digest_all, log_path, state_folder
+from sbkube.wiring import Unreadable, Workshop, digest_all, log_path, state_folder
 
 pytestmark = pytest.mark.anyio
 
@@ -109,9 +110,12 @@ async def test_a_log_is_private_and_exists_from_its_first_line_on(tmp_path: Path
     told: list[str] = []
     path = log_path(tmp_path, "a b", "deploy", 7, 2)
     assert path == tmp_path / "runs/000007/logs/a%20b.deploy.2.log"
-    log = StepLog(path, told.append)
+    log = StepLog(path, told.append, lambda path, error: None)
     assert not path.exists()
     await log.write("one \udcff")
+    assert not path.exists()
+    await log.flush()
+    assert path.read_text() == "one \\udcff\n"
     await log.write_error(NotYet("it", hint="wait"))
     await log.close()
     assert path.read_text() == "one \\udcff\nerror: it is not supported yet\nhint: wait\n"

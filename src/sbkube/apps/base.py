@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
+from sbkube.apps.checks import Refusal
 from sbkube.apps.fields import STAGES, Count, Duration, Model, NotEmpty, Spellings, Stage, TimeLimit
 from sbkube.apps.hooks import AppHooks
 from sbkube.apps.work import Json, Place, Reading, Work
@@ -90,6 +91,10 @@ class App(Model):
     def reads(self, stage: Stage, place: Place) -> Reading:
         """What the stage depends on; looks only where files are, never into them."""
         raise NotYet(f"an app of type {self.type} ({place.name!r})", where=place.where("type"))
+
+    def check(self, place: Place) -> Iterator[Refusal]:
+        """What its stages would refuse of the files that are there now. Blocking, and leaves nothing behind."""
+        return iter(())
 
     async def perform(self, stage: Stage, work: Work) -> Json:
         """Does the stage; what is left in `work.out`, or else what this returns, is its output."""

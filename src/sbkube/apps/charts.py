@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from sbkube.apps.archives import BadArchive, unpack
 from sbkube.apps.files import BadPattern, copy_files, files_below, files_of_chart, kind_of
-from sbkube.errors import Position, SbkubeError, is_disk_full
+from sbkube.documents import parse
+from sbkube.errors import ConfigError, Position, SbkubeError, is_disk_full
 
 
 class UnusableChart(SbkubeError):
@@ -24,6 +26,15 @@ class OutsideChart(SbkubeError):
 
     def __init__(self, path: str, where: Position) -> None:
         super().__init__(f"{path!r} is not a path inside the chart", where=where)
+
+
+class NothingRemoved(SbkubeError):
+    def __init__(self, pattern: str, where: Position) -> None:
+        super().__init__(f"nothing to remove: {pattern!r} is not in the chart", where=where)
+
+
+class NoChart(ConfigError):
+    """A `Chart.yaml` that Helm would not take."""
 
 
 def take_chart(source: Path, into: Path, written: str, where: Position) -> None:
@@ -69,18 +80,23 @@ def change_chart(
     """A copy with files replaced or added, then others removed; returns the removes that matched nothing."""
     copy_files(files_below(source), into)
     for path, file, where in overrides:
-        target = _inside(into, path, where)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError) as error:
-            raise OutsideChart(path, where) from error
-        if target.is_dir():
-            shutil.rmtree(target)
-        shutil.copyfile(file, target)
-    return [path for path, where in removes if not _remove(into, path, where)]
+        override(into, path, file, where)
+    return [path for path, where in removes if not remove(into, path, where)]
 
 
-def _remove(chart: Path, pattern: str, where: Position) -> bool:
+def override(chart: Path, path: str, file: Path, where: Position) -> None:
+    target = _inside(chart, path, where)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise OutsideChart(path, where) from error
+    if target.is_dir():
+        shutil.rmtree(target)
+    shutil.copyfile(file, target)
+
+
+def remove(chart: Path, pattern: str, where: Position) -> bool:
+    """Whether there was something to remove."""
     relative = _relative(pattern, where)
     found = (
         [_inside(chart, pattern, where)]
@@ -96,6 +112,38 @@ def _remove(chart: Path, pattern: str, where: Position) -> bool:
             return False
         # What a glob found may have gone with the folder it was in.
     return bool(found)
+
+
+def remove_some(chart: Path, pattern: str, where: Position) -> None:
+    if not remove(chart, pattern, where):
+        raise NothingRemoved(pattern, where)
+
+
+# Versions as Helm reads them: `1`, `v1.2`, `1.2.3-rc.1+build`.
+_WORDS = r"[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*"
+_VERSION = re.compile(rf"v?[0-9]+(\.[0-9]+){{0,2}}(-{_WORDS})?(\+{_WORDS})?")
+
+
+def check_metadata(text: str, file: Path) -> None:
+    """Raises `ConfigError` for a `Chart.yaml` with which no Helm renders anything; says `file` for where it is."""
+    document = parse(text, file=file)
+    metadata = document.mapping()
+    for key in ("name", "version"):
+        if isinstance(metadata.get(key), Mapping | list | None) or metadata[key] == "":
+            raise NoChart(f"has no `{key}`", where=document.position([key]))
+    name, version, kind = (
+        str(metadata["name"]),
+        str(metadata["version"]),
+        metadata.get("type") or "application",
+    )
+    if "/" in name:
+        raise NoChart(f"`name` {name!r} is a path", where=document.position(["name"]))
+    if not _VERSION.fullmatch(version):
+        raise NoChart(f"`version` {version!r} is no semantic version", where=document.position(["version"]))
+    if kind == "library":
+        raise NoChart("a library chart cannot be deployed itself", where=document.position(["type"]))
+    if kind != "application":
+        raise NoChart(f"`type` must be application, not {kind!r}", where=document.position(["type"]))
 
 
 def _globbed(chart: Path, pattern: str, where: Position) -> list[Path]:

@@ -147,7 +147,14 @@ class ExecApp(App):
         words = which.command if isinstance(which.command, str) else list(which.command)
         left = None if ends is None else max(ends - anyio.current_time(), 0.0)
         try:
-            ended = await run_process(words, cwd=work.place.folder, env=env, on_line=on_line, time_limit=left)
+            ended = await run_process(
+                words,
+                cwd=work.place.folder,
+                env=env,
+                on_line=on_line,
+                on_pause=work.flush,
+                time_limit=left,
+            )
         except CommandTimedOut as error:
             raise CommandOverdue(which, work.time_limit or 0.0) from error
         except CannotStart as error:

@@ -13,10 +13,11 @@ import re
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sbkube.documents import read_text
 from sbkube.errors import ConfigError, Position, SbkubeError
 from sbkube.helm.ignore import Ignored, ignored_by
 from sbkube.targets.owned import kept_in
@@ -62,6 +63,28 @@ class FileInput:
         if self.path is None or not self.path.exists():
             raise self.missing
         return self.path
+
+    def text(self) -> str:
+        """What is in the file; raises `FileMissing`, and `BadFile` if it is no text."""
+        path = self.present()
+        with self.named():
+            return read_text(path)
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """What is wrong in the file is told with the line in the config that names it."""
+        try:
+            yield
+        except ConfigError as error:
+            raise BadFile(self.what, error, self.where) from error
+
+
+class BadFile(ConfigError):
+    """A file that an app names does not hold what it should; `at` is the place in the file itself."""
+
+    def __init__(self, what: str, error: ConfigError, where: Position) -> None:
+        super().__init__(f"{what} {error}", hint=error.hint, where=where)
+        self.at = error.where
 
 
 _KINDS = {

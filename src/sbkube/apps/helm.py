@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from anyio.to_thread import run_sync
 from pydantic import BeforeValidator, field_validator, model_validator
 
 from sbkube.apps.base import Stage
-from sbkube.apps.charts import change_chart, take_chart
+from sbkube.apps.charts import (
+    NothingRemoved,
+    UnusableChart,
+    change_chart,
+    check_metadata,
+    override,
+    remove_some,
+    take_chart,
+)
+from sbkube.apps.checks import Refusal, check_namespace, check_release_name, failures
 from sbkube.apps.fields import NotEmpty, Spellings, one_or_many
 from sbkube.apps.files import FileInput, is_readable_as, matches
 from sbkube.apps.manifests import with_metadata
 from sbkube.apps.released import ReleasedApp
 from sbkube.apps.rendered import deploy_rendered, write_rendered, write_values
 from sbkube.apps.work import Json, Place, Reading, Work
-from sbkube.documents import read
+from sbkube.documents import parse, read_text
 from sbkube.errors import Position, SbkubeError
-from sbkube.helm.base import Capabilities, HelmCrashed, HelmError, HelmMissing, RenderRequest
+from sbkube.helm.base import Capabilities, HelmCrashed, HelmError, HelmMissing, RenderRequest, ValuesError
 from sbkube.helm.values import final_values
 from sbkube.targets.base import Crds, Manifests
 
@@ -113,6 +123,42 @@ class HelmApp(ReleasedApp):
                 return await self._deploy(work)
         return None
 
+    def check(self, place: Place) -> Iterator[Refusal]:
+        yield from (("template", error) for error in self._check_template(place))
+        source = self._chart(place).path
+        if source is not None:
+            with TemporaryDirectory(prefix="sbkube-") as folder:
+                yield from self._check_chart(place, source, Path(folder, "chart"))
+
+    def _check_template(self, place: Place) -> Iterator[SbkubeError]:
+        yield from failures(self._name_checks(place))
+        files = list(self._values_files(place))
+        wrong = list(failures(partial(_values_in, file) for file in files if file.path is not None))
+        yield from wrong
+        if not wrong and all(file.path is not None for file in files):
+            yield from failures([partial(self._final_values, place)])
+
+    def _check_chart(self, place: Place, source: Path, copy: Path) -> Iterator[Refusal]:
+        """By doing with a copy what the stages do."""
+        refused = list(failures([partial(take_chart, source, copy, self.chart, place.where("chart"))]))
+        yield from (("prepare", error) for error in refused)
+        if refused:
+            return
+        steps: list[Callable[[], object]] = [
+            partial(override, copy, path, file.path, file.where)
+            for path, file in self._overrides(place)
+            if file.path is not None
+        ]
+        for index, pattern in enumerate(self.removes):
+            steps.append(partial(remove_some, copy, pattern, place.where("removes", index)))
+        for error in failures([*steps, partial(self._check_metadata, place, copy)]):
+            yield None if isinstance(error, NothingRemoved) else "build", error
+
+    def _name_checks(self, place: Place) -> Iterator[Callable[[], object]]:
+        is_app, where = self.release_name is None, place.where("release_name")
+        yield partial(check_release_name, self.release(place), where, is_app=is_app)
+        yield partial(check_namespace, place.namespace, place.where("namespace"))
+
     def release(self, place: Place) -> str:
         return self.release_name or place.name
 
@@ -150,12 +196,27 @@ class HelmApp(ReleasedApp):
         unmatched = await run_sync(change_chart, chart, work.out / "chart", overrides, removes)
         for path in unmatched:
             await work.log(f"nothing to remove: {path!r} is not in the chart")
+        await run_sync(self._check_metadata, work.place, work.out / "chart")
+
+    def _check_metadata(self, place: Place, chart: Path) -> None:
+        """Of a chart as it will be rendered, told with the file in which its `Chart.yaml` was written."""
+        source, made = self._chart(place), chart / "Chart.yaml"
+        if not made.is_file():
+            raise UnusableChart(
+                self.chart, "has no `Chart.yaml` any more, which `removes` took", source.where
+            )
+        laid = [file for path, file in self._overrides(place) if PurePosixPath(path).parts == ("Chart.yaml",)]
+        file = laid[-1] if laid else source
+        written = file.present() if laid else file.present() / "Chart.yaml"
+        with file.named():
+            check_metadata(read_text(written if written.is_file() else made), written)
 
     def _values_files(self, place: Place) -> Iterator[FileInput]:
         for index, item in enumerate((*place.shared_values, *self.values)):
             if isinstance(item, str):
                 shared = index < len(place.shared_values)
-                where = place.where() if shared else place.where("values", index - len(place.shared_values))
+                own = ("values", index - len(place.shared_values))
+                where = place.where_shared_values if shared else place.where(*own)
                 looked_at = tuple(place.values_candidates(item))
                 found = next((path for path in looked_at if path.is_file()), None)
                 yield FileInput("values file", item, found, where, looked_at)
@@ -182,6 +243,8 @@ class HelmApp(ReleasedApp):
 
     async def _template(self, work: Work) -> None:
         place = work.place
+        for check in self._name_checks(place):
+            check()
         values = await run_sync(self._final_values, place)
         request = RenderRequest(
             chart=work.inputs["build"] / "chart",
@@ -209,10 +272,19 @@ class HelmApp(ReleasedApp):
     def _final_values(self, place: Place) -> dict[str, Any]:
         files = {file.name: file for file in self._values_files(place)}
         layers = [
-            read(files[item].present()).mapping() if isinstance(item, str) else item
+            _values_in(files[item]) if isinstance(item, str) else item
             for item in (*place.shared_values, *self.values)
         ]
-        return final_values(layers, self.set_values)
+        try:
+            return final_values(layers, self.set_values)
+        except ValuesError as error:
+            raise ChartFailed(self.chart, error, place.where("set_values")) from error
+
+
+def _values_in(file: FileInput) -> dict[str, Any]:
+    text = file.text()
+    with file.named():
+        return parse(text, file=file.present()).mapping()
 
 
 class ChartFailed(SbkubeError):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sbkube.documents import Document, dump, parse, split_manifests
+from sbkube.documents import Document, describe, dump, parse, split_manifests
 from sbkube.errors import ConfigError, Position
 
 _COMMENTS = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*")
@@ -34,13 +35,16 @@ class Manifest:
 
 def read_manifests(text: str, file: Path, source: str) -> list[Manifest]:
     """The objects of one file; raises `NotAManifest` with its line for what is none."""
-    found, offset = [], 0
+    return [manifest() for manifest in each_manifest(text, file, source)]
+
+
+def each_manifest(text: str, file: Path, source: str) -> Iterator[Callable[[], Manifest]]:
+    """A call for each document, so that one that is no object does not hide the next."""
+    offset = 0
     for document in split_manifests(text):
         offset = text.index(document, offset)
-        line = text.count("\n", 0, offset)
-        found.append(_manifest(document, file, source, line))
+        yield partial(_manifest, document, file, source, text.count("\n", 0, offset))
         offset += len(document)
-    return found
 
 
 def _manifest(text: str, file: Path, source: str, line: int) -> Manifest:
@@ -49,7 +53,7 @@ def _manifest(text: str, file: Path, source: str, line: int) -> Manifest:
     data = parsed.data
     where = Position(file, line + 1 if parsed.line is None else parsed.line)
     if not isinstance(data, dict):
-        raise NotAManifest(f"a document is no Kubernetes object but {type(data).__name__}", where=where)
+        raise NotAManifest(f"a document is no Kubernetes object but {describe(data)}", where=where)
     for key in ("apiVersion", "kind"):
         if not isinstance(data.get(key), str) or not data[key]:
             raise NotAManifest(f"an object has no `{key}`", where=where)

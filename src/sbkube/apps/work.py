@@ -16,7 +16,7 @@ from anyio.to_thread import run_sync
 from sbkube.apps.fields import Stage
 from sbkube.apps.files import FileInput
 from sbkube.engine import StepContext
-from sbkube.errors import Position
+from sbkube.errors import Position, SbkubeError, is_disk_full
 from sbkube.helm.base import Helm
 from sbkube.targets.base import Target
 from sbkube.targets.trees import digest_tree
@@ -54,6 +54,9 @@ class Place(Protocol):
         ...
 
     @property
+    def where_shared_values(self) -> Position: ...
+
+    @property
     def object_labels(self) -> Mapping[str, str]: ...
 
     @property
@@ -78,8 +81,22 @@ class Work:
     env: Mapping[str, str]
     """The environment for commands."""
     log: Callable[[str], Awaitable[None]]
-    """One line for the step's log."""
+    """One line for the step's log; it may take until `flush`, or the end, until it is there."""
+    flush: Callable[[], Awaitable[None]]
     time_limit: float | None = None
+
+
+class OutputUnwritable(SbkubeError):
+    """The disk of the state folder does not take what a stage makes."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        hint = (
+            "free some space there, or choose another disk with `--state-dir`"
+            if is_disk_full(error)
+            else None
+        )
+        super().__init__(f"cannot write `{path}`: {error.strerror or error}", hint=hint)
+        self.path = path
 
 
 class Outputs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -10,14 +11,14 @@ from anyio.to_thread import run_sync
 from pydantic import BeforeValidator, Field
 
 from sbkube.apps.base import Stage
+from sbkube.apps.checks import Refusal, check_namespace, failures
 from sbkube.apps.fields import NotEmpty, one_or_many
 from sbkube.apps.files import FileInput, files_below, is_readable_as, matches
-from sbkube.apps.manifests import Manifest, read_manifests, stream, with_metadata
+from sbkube.apps.manifests import Manifest, each_manifest, read_manifests, stream, with_metadata
 from sbkube.apps.released import ReleasedApp
 from sbkube.apps.rendered import deploy_rendered, write_rendered
 from sbkube.apps.work import Json, Place, Reading, Work
-from sbkube.documents import read_text
-from sbkube.errors import Position
+from sbkube.errors import Position, SbkubeError
 from sbkube.targets.base import Manifests
 
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -52,9 +53,16 @@ class YamlApp(ReleasedApp):
 
     async def perform(self, stage: Stage, work: Work) -> Json:
         if stage == "deploy":
+            _check_namespace(work.place)
             return await deploy_rendered(work, work.place.name, self.deploy_options())
         await write_rendered(work.out, await run_sync(self._rendered, work.place))
         return None
+
+    def check(self, place: Place) -> Iterator[Refusal]:
+        for file in dict.fromkeys(self._files(place)):
+            if file.path is not None:
+                yield from (("template", error) for error in _errors_in(file))
+        yield from (("deploy", error) for error in failures([partial(_check_namespace, place)]))
 
     def _files(self, place: Place) -> Iterator[FileInput]:
         for index, item in enumerate(self.manifests):
@@ -68,13 +76,33 @@ class YamlApp(ReleasedApp):
     def _rendered(self, place: Place) -> Manifests:
         found: list[Manifest] = []
         for file in dict.fromkeys(self._files(place)):
-            path = file.present()
-            found += read_manifests(read_text(path), path, file.name)
+            found += _manifests(file)
         crds = stream(m for m in found if m.is_crd)
         others = stream(m for m in found if not m.is_crd)
         return Manifests(
             *(with_metadata(part, place.object_labels, place.object_annotations) for part in (crds, others))
         )
+
+
+def _manifests(file: FileInput) -> list[Manifest]:
+    text = file.text()
+    with file.named():
+        return read_manifests(text, file.present(), file.name)
+
+
+def _errors_in(file: FileInput) -> Iterator[SbkubeError]:
+    """Those of all its documents."""
+    try:
+        text = file.text()
+    except SbkubeError as error:
+        yield error
+        return
+    for manifest in each_manifest(text, file.present(), file.name):
+        yield from failures([file.named()(manifest)])
+
+
+def _check_namespace(place: Place) -> None:
+    check_namespace(place.namespace, place.where("namespace"))
 
 
 def _matches(folder: Path, item: str, where: Position) -> list[Path]:

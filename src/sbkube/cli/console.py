@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Output = Literal["text", "json", "ndjson"]
 Style = Literal["", "good", "bad", "warn", "run", "dim", "strong"]
 
+_PIECE = 64 * 1024
+
 SGR: Mapping[Style, str] = {"good": "32", "bad": "31", "warn": "33", "run": "36", "dim": "2", "strong": "1"}
 
 
@@ -91,6 +93,15 @@ class Console:
     def data(self, text: str) -> None:
         """To stdout, one line or more."""
         self._soon(self._write_data, text if text.endswith("\n") else text + "\n")
+
+    def pour(self, file: TextIO) -> None:
+        """To stdout as it stands, however much it is; a last line that was cut off is ended."""
+        last = ""
+        while piece := file.read(_PIECE):
+            self._write_data(piece)
+            last = piece[-1]
+        if last not in ("", "\n"):
+            self._write_data("\n")
 
     @contextmanager
     def without_waiting(self) -> Iterator[None]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from signal import Signals
+from types import MappingProxyType
 
 from ..api import EVERYTHING, Asked
 from ..engine.resume import Decision
@@ -20,6 +21,7 @@ from .progress import error_lines, names
 _IN_FULL = 5
 _IN_SHORT = 20
 _S = StepStatus
+_NO_DOUBTS: Mapping[str, str] = MappingProxyType({})
 
 Line = tuple[str, Style]
 _EMPTY: Line = ("", "")
@@ -54,11 +56,15 @@ def end_report(
     log_path: Callable[[str, int], str | None] = lambda step, attempt: None,
     tail: Callable[[str], Sequence[str]] = lambda step: (),
     marks: Marks = UNICODE,
+    doubts: Mapping[str, str] = _NO_DOUBTS,
 ) -> Report:
     """`flags` name the project in every hint, `run_flags` what else a run must repeat; `why` is that of the
-    run's control; `tail` gives the last lines that a step logged.
+    run's control; `tail` gives the last lines that a step logged; `doubts` says of interrupted steps why they
+    could not be verified.
     """
-    ending = _Ending(state, decision, seconds, asked, flags, run_flags, signal, why, log_path, tail, marks)
+    ending = _Ending(
+        state, decision, seconds, asked, flags, run_flags, signal, why, log_path, tail, marks, doubts
+    )
     return Report(tuple(ending.lines()), ending.exit_code, tuple(ending.commands()))
 
 
@@ -75,6 +81,7 @@ class _Ending:
     log_path: Callable[[str, int], str | None]
     tail: Callable[[str], Sequence[str]]
     marks: Marks
+    doubts: Mapping[str, str]
 
     @property
     def exit_code(self) -> int:
@@ -156,6 +163,8 @@ class _Ending:
             return f"was stopped at its deadline after {after}"
         if self.why == "state":
             return f"ended after {after}, since its state could not be saved"
+        if self.why == "disk":
+            return f"ended after {after}, since the disk of its state folder takes nothing more"
         return f"failed after {after}" if self.exit_code == 1 else "needs a decision"
 
     def _roots(self) -> list[Line]:
@@ -210,12 +219,14 @@ class _Ending:
             when = f" (started {step.started_at})" if step.started_at else ""
             text = f"{self.marks.question} {step.name} was running when its process died{when}"
             lines.append((f"{text}; what it did is not known", "warn"))
+            if step.name in self.doubts:
+                lines += [(f"    {line}", "") for line in error_lines(self.doubts[step.name], 20)]
         return lines
 
     @property
     def _in_doubt(self) -> list[StepExecution]:
-        undecided = set(self.decision.undecided)
-        return [step for step in self.state.with_status(_S.INTERRUPTED) if step.name in undecided]
+        open_questions = {*self.decision.undecided, *self.doubts}
+        return [step for step in self.state.with_status(_S.INTERRUPTED) if step.name in open_questions]
 
     def _left(self) -> list[Line]:
         broken = self.not_asked(_S.FAILED, _S.CANCELLED, _S.INTERRUPTED)
@@ -243,11 +254,14 @@ class _Ending:
             return []
         logs = [s.name for s in self.asked(_S.FAILED) if self.log_path(s.name, s.attempt)]
         told = [(command_line("logs", id, *self.flags), f"what {id} printed") for id in logs[:3]]
-        return [self._resume(), *told]
+        again = [self._resume(())] if self.doubts else []
+        return [*again, self._resume(self.doubts), *told]
 
-    def _resume(self) -> tuple[str, str]:
-        next = to_go_on(self.request, self.decision, self.state)
+    def _resume(self, unverified: Collection[str]) -> tuple[str, str]:
+        next = to_go_on(self.request, self.decision, self.state, unverified)
         command = command_line("run", *selecting(next.asked), *self.flags, *self.run_flags)
+        if self.doubts and not unverified:
+            return command, f"verifies {names(list(self.doubts))} once more"
         if not self._in_doubt:
             return command, f"runs {next.left}{next.of}"
         doubt = names([step.name for step in self._in_doubt])

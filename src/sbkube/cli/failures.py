@@ -13,6 +13,7 @@ from ..engine.errors import (
     StateNotWritable,
     StateTooNew,
     StepsFailed,
+    TimeLimitExceeded,
 )
 from ..engine.resume import Decision
 from ..engine.retry import leaves
@@ -22,6 +23,7 @@ from ..errors import SbkubeError
 
 OK = 0
 STEP_FAILED = 1
+OUTPUT_LOST = 1
 USAGE = 2
 LOCKED = 3
 STATE_REFUSED = 4
@@ -41,6 +43,7 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (StateTooNew, STATE_REFUSED),
     (RunLocked, LOCKED),
     (StepsFailed, STEP_FAILED),
+    (TimeLimitExceeded, STEP_FAILED),
     (EngineError, USAGE),
     (SbkubeError, USAGE),
 )
@@ -63,7 +66,7 @@ def run_exit_code(
     """Only steps that this process was asked to run count; `why` is that of the run's control."""
     if signal is not None:
         return 128 + signal
-    if why == "state":
+    if why in ("state", "disk"):
         return STATE_LOST
     codes = {_STEP_CODES.get(state.steps[id].status, OK) for id in decision.asked if id in state.steps}
     if why == "deadline":
@@ -101,7 +104,7 @@ def describe_error(error: BaseException) -> tuple[str, str | None]:
     if isinstance(error, EngineError | SbkubeError):
         return str(error), error.hint
     if isinstance(error, OSError):
-        return _os_error(error), "free some space, then run again" if error.errno in _DISK else None
+        return what_failed(error), "free some space, then run again" if error.errno in _DISK else None
     told = getattr(error, "format_message", None)
     if callable(told):
         return str(told()), None
@@ -118,6 +121,6 @@ def is_bug(error: BaseException) -> bool:
     return describe_error(error)[1] is BUG
 
 
-def _os_error(error: OSError) -> str:
+def what_failed(error: OSError) -> str:
     what = (error.strerror or str(error) or type(error).__name__).lower()
     return f"{error.filename}: {what}" if error.filename is not None else what

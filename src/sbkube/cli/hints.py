@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -59,11 +59,13 @@ class Next:
     of: str = ""
 
 
-def to_go_on(asked: Asked, decision: Decision, state: ExecutionState) -> Next:
+def to_go_on(
+    asked: Asked, decision: Decision, state: ExecutionState, unverified: Collection[str] = ()
+) -> Next:
     """The whole run where no more of it is left than was asked for, else what is left of that."""
     left = [step for step in state.steps.values() if not step.is_done]
     mine = [step for step in left if step.name in decision.asked]
-    again = _to_rerun(asked, decision, state)
+    again = _to_rerun(asked, {*decision.undecided, *unverified}, decision, state)
     every = Next(Asked(resume=True, rerun_interrupted=again), f"the {plural(len(left), 'step')} left")
     if not mine or len(mine) == len(left):
         return every
@@ -83,10 +85,12 @@ def _retry_would_miss(asked: Asked, left: list[StepExecution]) -> bool:
     return asked.retry_failed and any(step.status is StepStatus.PENDING and step.error for step in left)
 
 
-def _to_rerun(asked: Asked, decision: Decision, state: ExecutionState) -> bool | tuple[str, ...]:
+def _to_rerun(
+    asked: Asked, in_doubt: set[str], decision: Decision, state: ExecutionState
+) -> bool | tuple[str, ...]:
     """What is in doubt, and what was to run again and did not start; by name where others are interrupted."""
     interrupted = [step.name for step in state.with_status(StepStatus.INTERRUPTED)]
-    wanted = {*decision.undecided, *(decision.to_run if asked.rerun_interrupted else ())}
+    wanted = {*in_doubt, *(decision.to_run if asked.rerun_interrupted else ())}
     found = tuple(id for id in interrupted if id in wanted)
     return len(found) > 0 if len(found) == len(interrupted) else found
 

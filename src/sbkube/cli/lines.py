@@ -97,6 +97,8 @@ class Lines(Renderer):
                 self._ended(event.step, f"{marks.done} {event.step} completed in {seconds}", "good")
         elif event.status is StepStatus.CANCELLED:
             self._ended(event.step, f"{marks.cancelled} {event.step} cancelled after {seconds}", "warn")
+        elif event.status is StepStatus.INTERRUPTED:
+            self._ended(event.step, f"{marks.question} {event.step} is still in doubt", "warn", event.error)
         else:
             again = f" (attempt {event.attempt})" if event.attempt > 1 else ""
             head = f"{marks.failed} {event.step} {event.status.value} after {seconds}{again}"

@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from types import MappingProxyType
@@ -113,12 +114,26 @@ def call(args: Sequence[str]) -> int:
     shared: dict[str, Any] = {}
     run = partial(app.main, list(args), prog_name="sbkube", standalone_mode=False, obj=shared)
     try:
-        return anyio.run(run) or 0
+        return _written(anyio.run(run) or 0, shared.get("console"))
     except click.UsageError as error:
-        error.show()
+        with suppress(OSError):
+            error.show()
+        _tell_as_data(error, error.format_message(), None, error.exit_code, shared)
         return error.exit_code
     except BaseException as error:  # noqa: BLE001 - whatever it is, it ends as a message and a code
+        if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
+            return 0  # asyncclick's end where nobody reads its help any more
         return _tell(error, shared)
+
+
+def _written(code: int, console: Console | None) -> int:
+    """What was to be printed and is lost is an error; a reader that went away has what it wanted."""
+    if console is None or console.lost is None:
+        return code
+    from sbkube.cli.failures import OUTPUT_LOST, what_failed
+
+    console.error(f"what goes to stdout could not be written: {what_failed(console.lost)}")
+    return code or OUTPUT_LOST
 
 
 def _tell(error: BaseException, shared: Mapping[str, Any]) -> int:
@@ -130,11 +145,17 @@ def _tell(error: BaseException, shared: Mapping[str, Any]) -> int:
     if is_bug(error):
         traceback.print_exception(error)
     console.error(message, hint)
+    _tell_as_data(error, message, hint, code, shared)
+    return code
+
+
+def _tell_as_data(
+    error: BaseException, message: str, hint: str | None, code: int, shared: Mapping[str, Any]
+) -> None:
     if shared.get("output") in ("json", "ndjson"):
         from sbkube.cli.machine import error_line
 
-        console.data(error_line(error, message, hint, code))
-    return code
+        Console.of(os.environ, sys.stdout, sys.stderr).data(error_line(error, message, hint, code))
 
 
 def _leave(code: int) -> None:

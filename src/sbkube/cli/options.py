@@ -107,8 +107,16 @@ def output_option(*choices: str) -> Callable[[Decorated], Decorated]:
         "output",
         type=click.Choice(choices),
         default="text",
+        is_eager=True,
+        callback=_remember_output,
         help="Form of what goes to stdout.",
     )
+
+
+def _remember_output(ctx: click.Context, option: click.Parameter, output: str) -> str:
+    """An error that ends the command is told in the same form, whatever it is."""
+    ctx.find_root().obj["output"] = output
+    return output
 
 
 def selection_options(command: Decorated) -> Decorated:
@@ -257,11 +265,11 @@ def most_at_once(given: int | None, one: bool, environ: Mapping[str, str]) -> in
 
 
 def console_for(output: Output = "text", *, progress: bool = True) -> Console:
+    console = Console.of(os.environ, sys.stdout, sys.stderr, output=output, progress=progress)
     context = click.get_current_context(silent=True)
     if context is not None:
-        # An error that ends the command is told in the same form.
-        context.find_root().obj["output"] = output
-    return Console.of(os.environ, sys.stdout, sys.stderr, output=output, progress=progress)
+        context.find_root().obj["console"] = console  # whether data was lost is told at the end
+    return console
 
 
 def command_line(*words: str) -> str:

@@ -19,7 +19,7 @@ from sbkube.cli.options import Where
 from sbkube.cli.records import latest
 from sbkube.cli.signals import signals_to
 from sbkube.config.project import Project
-from sbkube.engine import Event, ExecutionState, FileStore, RunControl, StepStatus
+from sbkube.engine import Event, ExecutionState, FileStore, RunControl, StepFinished, StepStatus
 from sbkube.errors import ConfigError
 from sbkube.wiring import log_path, state_folder
 
@@ -61,6 +61,8 @@ class RunSession:
     environ: dict[str, str]
     control: RunControl = field(default_factory=RunControl)
     listener: Listener | None = None
+    doubts: dict[str, str] = field(default_factory=dict)
+    """Why interrupted steps could not be verified."""
     open: ExitStack = field(default_factory=ExitStack)
 
     @property
@@ -98,6 +100,8 @@ class RunSession:
             )
 
     def hear(self, event: Event) -> None:
+        if isinstance(event, StepFinished) and event.status is StepStatus.INTERRUPTED:
+            self.doubts[event.step] = event.error or ""
         if self.listener is not None:
             self.listener(event)
 
@@ -125,9 +129,7 @@ class RunSession:
 
     def tell_drain(self) -> None:
         if self.listener is not None and self.listener.is_busy:
-            self.console.say(
-                "what runs may finish; Ctrl-C again stops it, a third time ends everything at once", "warn"
-            )
+            self.console.say("what runs may finish; Ctrl-C again stops it, a third one ends at once", "warn")
 
     def report(self, outcome: Outcome, seconds: float, signal: int | None) -> Report:
         run, listener = outcome.state.run, self.listener
@@ -143,11 +145,14 @@ class RunSession:
             log_path=lambda step, attempt: self.log_of(step, attempt, run),
             tail=listener.tail if listener is not None else lambda step: (),
             marks=self.console.marks,
+            doubts=self.doubts,
         )
 
     async def tell_end(self, outcome: Outcome, report: Report) -> None:
         if outcome.pruned:
             self.console.say(f"pruned from the target: {', '.join(outcome.pruned)}")
+        for told in outcome.incomplete_logs[:_TOLD]:
+            self.console.warn(told)
         report.print(self.console)
         if self.console.output == "json":
             from sbkube.cli.machine import document

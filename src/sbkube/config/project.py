@@ -44,9 +44,14 @@ class Project:
         written = spelled.written(path) if spelled else path
         depth, where = self._layers.trace(("apps", app, *written))
         if path and depth <= 2:
-            default_depth, default = self._layers.trace(("defaults", *path))
-            return default if default_depth > 1 else where
+            shared = [("defaults", *path), *([("settings", "namespace")] if path == ("namespace",) else [])]
+            found = [place for at in shared for depth, place in [self._layers.trace(at)] if depth > 1]
+            return found[0] if found else where
         return where
+
+    def says(self, *path: str | int) -> bool:
+        """Whether some file has this, outside the apps."""
+        return self._layers.trace(path)[0] == len(path)
 
     def where(self, *path: str | int) -> Position:
         """Where something outside the apps is written."""

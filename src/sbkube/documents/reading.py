@@ -21,6 +21,8 @@ from sbkube.errors import Position
 Keys = Literal["text", "go"]
 MOST_LEVELS = 100
 MOST_VALUES = 1_000_000
+LARGEST = 256 * 1024 * 1024
+"""Bytes of a file that are read: beyond that it is no text that somebody wrote."""
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -32,6 +34,8 @@ def read(path: Path, *, keys: Keys = "go") -> Document:
 
 def read_text(path: Path) -> str:
     try:
+        if path.stat().st_size > LARGEST:
+            raise UnreadableFile(f"is larger than {LARGEST >> 20} MiB", where=Position(path))
         content = path.read_bytes()
     except FileNotFoundError as error:
         raise UnreadableFile("there is no such file", where=Position(path)) from error
@@ -79,8 +83,10 @@ _HINTS = {
 def _documents(text: str, file: Path, keys: Keys) -> Iterator[Document]:
     text = text.removeprefix("\ufeff")
     if bad := _FORBIDDEN.search(text):
-        line = text.count("\n", 0, bad.start()) + 1
-        raise InvalidYaml(f"the character {bad[0]!r} is not allowed in YAML", where=Position(file, line))
+        line, column = text.count("\n", 0, bad.start()) + 1, bad.start() - text.rfind("\n", 0, bad.start())
+        raise InvalidYaml(
+            f"the character {bad[0]!r} is not allowed in YAML", where=Position(file, line, column)
+        )
     loader = _Loader(text)
     try:
         while True:
@@ -101,7 +107,7 @@ def _syntax_error(error: yaml.YAMLError, file: Path) -> InvalidYaml:
     hint = next((hint for part, hint in _HINTS.items() if part in problem), None)
     if begin is not None and mark is not None and begin.line != mark.line:
         problem += f", {error.context} that starts in line {begin.line + 1}"  # type: ignore[attr-defined]
-    where = Position(file, None if mark is None else mark.line + 1)
+    where = Position(file) if mark is None else Position(file, mark.line + 1, mark.column + 1)
     return InvalidYaml(f"is not valid YAML: {problem}", where=where, hint=hint)
 
 

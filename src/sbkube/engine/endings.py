@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,6 +47,24 @@ def ending_of(error: BaseException) -> tuple[StepStatus, BaseException | None]:
     if not failures:
         return StepStatus.CANCELLED, None
     return StepStatus.FAILED, failures[0] if len(failures) == 1 else BaseExceptionGroup("failures", failures)
+
+
+def without_failures(error: BaseException) -> BaseException:
+    """Of clean-up that failed under a cancellation only the cancellation goes on."""
+    if isinstance(error, BaseExceptionGroup) and isinstance(ending_of(error)[1], Exception):
+        return error.subgroup(_is_no_failure) or error
+    return error
+
+
+def _is_no_failure(error: BaseException) -> bool:
+    return not isinstance(error, Exception | BaseExceptionGroup)
+
+
+def is_a_cancellation_of_its_own(error: BaseException) -> bool:
+    # asyncio lets a body raise what nobody sent it: the cancellation of a task it waited for. A task group
+    # would take that for its own and lose the worker without a word.
+    is_cancellation = isinstance(error, anyio.get_cancelled_exc_class())
+    return is_cancellation and anyio.current_effective_deadline() != -math.inf
 
 
 def finished(step: StepExecution) -> StepFinished:

@@ -133,11 +133,12 @@ class InputsChanged(EngineError):
 
 
 class TimeLimitExceeded(EngineError):
-    """An attempt took longer than the step's `time_limit`."""
+    """Something took longer than it may: an attempt, or what the engine asks of a step beside its body."""
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"it took longer than its time limit of {seconds:g} s")
+    def __init__(self, seconds: float, what: str = "it", whose: str = "its time limit") -> None:
+        super().__init__(f"{what} took longer than {whose} of {seconds:g} s")
         self.seconds = seconds
+        self.what = what
 
 
 class StepsFailed(EngineError):

@@ -15,7 +15,8 @@ from .step import Step
 class StepGraph:
     """Steps in an order where each comes after what it waits for, else as declared.
 
-    `needs` and `after` see through disabled steps: who needs one needs what it needs.
+    `needs` and `after` see through disabled steps: who needs one needs what it needs. Raises `DuplicateStep`,
+    `UnusableStepId`, `UnknownStep` and `CyclicGraph`; `graph["x"]` raises `UnknownStep`.
     """
 
     def __init__(self, steps: Iterable[Step]) -> None:
@@ -53,6 +54,7 @@ class StepGraph:
 
     @property
     def steps(self) -> Mapping[str, Step]:
+        """By id, in graph order."""
         return MappingProxyType(self._steps)
 
     def behind(self, id: str) -> Sequence[str]:
@@ -60,6 +62,7 @@ class StepGraph:
         return self._behind[id]
 
     def waits_for(self, id: str) -> Sequence[str]:
+        """What it needs, then what it only comes after."""
         needs, after = self.needs[id], self.after[id]
         return (*needs, *after) if after else needs
 
@@ -68,6 +71,7 @@ class StepGraph:
         return _closure(ids, self._behind)
 
     def planned(self, config: Json = None) -> dict[str, Planned]:
+        """The planned fingerprint of each step. Raises `InputsNotJson`."""
         nothing = planned_of("", None, config)
         return {
             step.id: nothing if step.inputs is None else planned_of(step.id, step.inputs, config)

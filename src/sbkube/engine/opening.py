@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+from .answers import in_time
 from .fingerprints import Json, Planned, as_json, digest
 from .graph import StepGraph
 from .resume import EVERYTHING, Decision, Resume, Selection, decide
@@ -21,7 +23,12 @@ async def consider(
     resume: Resume = "no",
     select: Selection = EVERYTHING,
 ) -> tuple[Decision, Plan]:
-    """What a run would do; the same code path decides for a preview and for the run itself."""
+    """What a run would do; the same code path decides for a preview and for the run itself.
+
+    `previous` is the newest run of the profile, as `latest` or `recover` of a store gives it. Awaits `output_holds`
+    of steps, each within its time limit. Raises `UnknownStep`, `NeedsNotMet`, `NothingToResume`, `InputsNotJson`,
+    `TimeLimitExceeded`, and what an `output_holds` raises.
+    """
     fingerprints = graph.planned(config)
     plan = Plan.of(graph, fingerprints, graph.plan_hash(fingerprints))
     lost = await _lost_outputs(graph, previous, fingerprints)
@@ -41,7 +48,8 @@ async def _lost_outputs(
             continue
         # Who has other inputs now must run anyway, so its output is not looked at.
         same = known.completion.planned == fingerprints[step.id].fingerprint
-        if same and not await step.output_holds(known.output):
+        holds = partial(step.output_holds, known.output)
+        if same and not await in_time(step, holds, f"looking for the output of step {step.id!r}"):
             lost.add(step.id)
     return lost
 

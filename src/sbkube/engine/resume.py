@@ -35,10 +35,14 @@ class Selection:
     with_needs: bool = False
     """Also what the selected steps wait for, where it is not completed as it stands now."""
     rerun_interrupted: bool | Collection[str] = False
-    """Start interrupted steps whose `on_interrupt` is "ask": all, or those named."""
+    """Run interrupted steps about which the question stays open: all, or those named.
+
+    These are steps whose `on_interrupt` is "ask", and those that could not be verified.
+    """
 
     @property
     def needs_a_run(self) -> bool:
+        """It speaks of an earlier run, so without one it is refused."""
         return self.retry_failed or bool(self.continue_from)
 
     @property
@@ -49,6 +53,11 @@ class Selection:
         yield from self.continue_from
         if not isinstance(self.rerun_interrupted, bool):
             yield from self.rerun_interrupted
+
+    def reruns(self, id: str) -> bool:
+        """Whether that step is to run though nobody knows what its interrupted attempt did."""
+        again = self.rerun_interrupted
+        return again if isinstance(again, bool) else id in again
 
 
 EVERYTHING = Selection()
@@ -284,11 +293,9 @@ class _Deciding:
         return bool(runs_before) and self._completion(id) is not None and id not in self.stale
 
     def _must_ask(self, id: str) -> bool:
-        wanted = self.selection.rerun_interrupted
-        told = wanted if isinstance(wanted, bool) else id in wanted
         # Who names the step itself has decided; what is only behind it is still in doubt.
-        named = id in self.selection.continue_from
-        return self.graph[id].on_interrupt == "ask" and not told and not named
+        is_decided = self.selection.reruns(id) or id in self.selection.continue_from
+        return self.graph[id].on_interrupt == "ask" and not is_decided
 
     def _why(self, id: str, runs_before: list[str]) -> str:
         if id in self.stale:

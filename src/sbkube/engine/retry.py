@@ -23,11 +23,14 @@ class Retry:
 
     The wait before attempt n+1 is `min(cap, base * factor ** (n - 1)) * u` seconds, `u` drawn evenly
     from `1 - jitter` to `1 + jitter` (exponential back-off with jitter). `when` says which errors are
-    worth it; a group of errors is only if each of its leaves is.
+    worth it, and `Transient` always is; a group of errors is only if each of its leaves is. Raises ValueError for
+    what is no such rule.
     """
 
     retries: int = 0
+    """Attempts after the first."""
     base: float = 1.0
+    """Seconds, as `cap`."""
     factor: float = 2.0
     cap: float = 60.0
     jitter: float = 0.3

@@ -18,23 +18,29 @@ from typing import Any, Literal
 
 import anyio
 
-from .endings import ending_of
+from .answers import is_completed_after_all, late_inputs_of, result_of
+from .endings import describe, ending_of, is_a_cancellation_of_its_own, without_failures
 from .errors import Fenced, InputsChanged, ResultNotJson, StoreError, TimeLimitExceeded
-from .events import Event, RunDraining, RunFinished, RunStarted, RunStopping, StepLogged
-from .fingerprints import Json, as_json, digest
+from .events import Event, RunDraining, RunFinished, RunStarted, RunStopping, StepLogged, StepRetrying
+from .fingerprints import Json
 from .graph import StepGraph
 from .resume import EVERYTHING, Decision, Resume, Selection
 from .scheduler import FailurePolicy, Limits, Scheduler, refuse_unknown_pools
 from .state import ExecutionState, StepExecution, StepStatus
-from .step import Body, Step, StepContext
+from .step import Step, StepContext
 from .stores.base import Store
 from .tracker import ExecutionTracker
 
-Why = Literal["asked", "deadline", "state"]
+Why = Literal["asked", "deadline", "state", "disk"]
+"""`state`: it could not be saved; `disk`: a host says that what it keeps beside the state could not."""
 
 
 class RunControl:
-    """How a host ends a run early, from the event loop it runs in; hosts keep their own signals."""
+    """How a host ends a run early, from the event loop it runs in; hosts keep their own signals.
+
+    One control serves several runs, one after the other or at once; what it was told holds for all of them, also for
+    those that come later. `why` says who asked: the host, the deadline, or a store that failed.
+    """
 
     def __init__(self) -> None:
         self.is_draining = False
@@ -59,6 +65,7 @@ class RunControl:
                 tell()
 
     def listen(self, on_drain: Callable[[], None], on_stop: Callable[[], None]) -> None:
+        """Calls each once when its time comes: at once, if that has been."""
         self._on_drain.append(on_drain)
         self._on_stop.append(on_stop)
         # It may have been told before there was anything to drain.
@@ -68,7 +75,7 @@ class RunControl:
             on_stop()
 
     def forget(self, on_drain: Callable[[], None], on_stop: Callable[[], None]) -> None:
-        """One control may serve several runs, one after the other."""
+        """Takes back a `listen`, also one that never was."""
         self._on_drain = [tell for tell in self._on_drain if tell != on_drain]
         self._on_stop = [tell for tell in self._on_stop if tell != on_stop]
 
@@ -94,34 +101,44 @@ async def run_graph(
 ) -> ExecutionState:
     """Runs every step that is not known to be done, each as soon as what it waits for is.
 
-    Returns the final state; a failed step does not raise, `state.raise_for_failures()` does. `deadline` is
-    in seconds, for the whole run: then it acts as `control.stop()`. `limits` default to 32 steps at once.
-    `on_decision` is called once, when the run is open and before anything of it runs. `config` (JSON) is an
-    input of every step. `chance` draws the jitter of retries from 0 to 1.
+    Returns the final state; a failed step does not raise, `state.raise_for_failures()` does. `resume` is as in
+    `ExecutionTracker.start_execution`. `limits` default to 32 steps at once. `deadline` is in seconds from the call:
+    then it acts as `control.stop()`. `config` (JSON) is an input of every step; `metadata` (JSON) is recorded with the
+    run, `command` (JSON) with what this process does of it. `chance` draws the jitter of retries from 0 to 1.
 
-    Raises before anything runs: `NeedsNotMet`, `NothingToResume`, `UnknownPool`, and what the store
-    raises. During the run: `StateNotSaved` (running bodies may finish, nothing more starts) and `Fenced`. When
-    the host cancels its scope, the cancellation passes through after the ends are recorded.
+    `on_event` is called in the event loop with each event, `on_decision` once, when the run is open and before
+    anything of it runs. The first error that `on_event` raises is raised at the end, when all is recorded; one of
+    `on_decision` ends the run.
+
+    Raises before anything runs, and then nothing was changed: `UnknownPool`, `UnknownStep`, `InputsNotJson`,
+    `ResultNotJson` (the metadata), `NeedsNotMet`, `NothingToResume`, `TimeLimitExceeded` (an `output_holds`, or the
+    deadline came first), and what the store and an `output_holds` raise. During the run: `StateNotSaved` (running
+    bodies may finish, nothing more starts) and `Fenced`. When the host cancels its scope, the cancellation passes
+    through after the ends are recorded.
     """
     limits = limits or Limits()
     refuse_unknown_pools(graph, limits)
     tracker = ExecutionTracker(store, on_event=on_event)
-    opened = await tracker.start_execution(
-        graph,
-        config=config,
-        resume=resume,
-        profile=profile,
-        namespace=namespace,
-        metadata=metadata,
-        select=select,
-        command=command,
-    )
-    run = _Run(tracker, limits, policy, control or RunControl(), chance)
+    ends_at = math.inf if deadline is None else anyio.current_time() + deadline
+    with anyio.CancelScope(deadline=ends_at) as deciding:
+        opened = await tracker.start_execution(
+            graph,
+            config=config,
+            resume=resume,
+            profile=profile,
+            namespace=namespace,
+            metadata=metadata,
+            select=select,
+            command=command,
+        )
+    if deadline is not None and deciding.cancelled_caught:
+        raise TimeLimitExceeded(deadline, "deciding what to run", "the deadline")
+    run = _Run(tracker, limits, policy, control or RunControl(), chance, select)
     try:
         if on_decision is not None:
             on_decision(tracker.decision, opened)
         run.tell_start(opened)
-        await run.work(deadline)
+        await run.work(ends_at)
     except BaseException:
         # What ended the run is what the host must see, a cancellation above all.
         tracker.forget_what_the_listener_raised()
@@ -140,6 +157,8 @@ class _Outcome(Enum):
     FAILED = auto()
     NOT_STARTED = auto()
     """The state could not be saved, so the body never ran."""
+    IN_DOUBT = auto()
+    """Nobody can tell what its interrupted attempt did, so it stays INTERRUPTED."""
 
 
 @dataclass(slots=True)
@@ -160,12 +179,14 @@ class _Run:
         policy: FailurePolicy,
         control: RunControl,
         chance: Callable[[], float],
+        select: Selection,
     ) -> None:
         self.tracker = tracker
         self.graph = tracker.graph
         self.policy = policy
         self.control = control
         self.chance = chance
+        self.select = select
         decision = tracker.decision
         self.scheduler = Scheduler(self.graph, decision.to_run, limits=limits, held_back=decision.undecided)
         self.idle: list[_Worker] = []
@@ -183,13 +204,13 @@ class _Run:
         )
         self.tracker.tell(started)
 
-    async def work(self, deadline: float | None) -> None:
+    async def work(self, ends_at: float) -> None:
         for id, cause in self.scheduler.start():
             self.tracker.block(id, cause)
         async with anyio.create_task_group() as self.tasks:
             self.tracker.store.on_failure(self._state_lost)
-            if deadline is not None:
-                self.tasks.start_soon(self._stop_at, deadline)
+            if ends_at != math.inf:
+                self.tasks.start_soon(self._stop_at, ends_at)
             self.control.listen(self._drain, self._stop)
             self._fill()
             self._end_if_over()
@@ -242,19 +263,29 @@ class _Run:
             self.scheduler.release(step)
         if outcome is _Outcome.COMPLETED:
             self.scheduler.completed(step.id)
-        elif outcome is _Outcome.FAILED:
+        elif outcome in (_Outcome.FAILED, _Outcome.IN_DOUBT):
             for id, cause in self.scheduler.failed(step.id):
                 self.tracker.block(id, cause)
-            if self.policy is FailurePolicy.FAIL_FAST:
+            if outcome is _Outcome.FAILED and self.policy is FailurePolicy.FAIL_FAST:
                 self._drain()
         elif isinstance(outcome, float):
             self.tasks.start_soon(self._repeat_after, step, outcome)
 
     async def _attempt(self, step: Step) -> _Outcome | float:
         """How it ended, or after how many seconds it is to be repeated."""
-        known = self.tracker.step(step.id)
-        late, refused = await _late_inputs(step)
-        if refused is None and self._still_holds(known, late):
+        late, refused = await late_inputs_of(step)
+        if step.id not in self.in_doubt:
+            return await self._start(step, late, refused)
+        found = await self._verified(step, refused)
+        if isinstance(found, _Outcome | float):
+            return found
+        return await self._start(step, late, refused, found)
+
+    async def _start(
+        self, step: Step, late: str | None, refused: BaseException | None, found: StepContext | None = None
+    ) -> _Outcome | float:
+        """`found`: it is completed after all, and this is what is known of it."""
+        if refused is None and self._still_holds(self.tracker.step(step.id), late):
             self.tracker.take_over(step.id)
             return _Outcome.COMPLETED
         try:
@@ -263,14 +294,14 @@ class _Run:
             return _Outcome.NOT_STARTED
         except anyio.get_cancelled_exc_class():
             if self.tracker.step(step.id).status is StepStatus.IN_PROGRESS:
-                self.tracker.fail(step.id, StepStatus.CANCELLED, None)
+                self._never_ran(step, found)
             raise
         self.tracker.started(begun)
-        context = self._context(step, begun)
+        context = found or self._context(step, begun)
         try:
             if refused is not None:
                 raise refused
-            result = await self._result(step, context)
+            result = context.result if found else await result_of(step, context)
             self.tracker.complete(step.id, result, context.metadata, is_gate=step.body is None)
         except Exception as error:  # noqa: BLE001 - whatever a step raises is its result
             return self._failed(step, error, context)
@@ -278,16 +309,41 @@ class _Run:
             return self._broken_off(step, error, context)
         return _Outcome.COMPLETED
 
+    def _never_ran(self, step: Step, found: StepContext | None) -> None:
+        if found is None:
+            self.tracker.fail(step.id, StepStatus.CANCELLED, None)
+        else:
+            self.tracker.complete(step.id, found.result, found.metadata)
+
+    async def _verified(
+        self, step: Step, refused: BaseException | None
+    ) -> StepContext | _Outcome | float | None:
+        """What was found of a step that is completed after all, None if it is to run, else how this ended.
+
+        It comes before the start: one that cannot be verified, or is cancelled meanwhile, stays in doubt.
+        """
+        context, is_completed, error = self._context(step, self.tracker.step(step.id)), False, refused
+        if error is None:
+            is_completed, error = await is_completed_after_all(step, context)
+        if error is not None:
+            error, delay = self._again(step, error)
+            if delay is not None:
+                self.tracker.tell(StepRetrying(step.id, context.attempt, describe(error)[0], delay))
+                return delay
+            if not self.select.reruns(step.id):
+                self.tracker.still_in_doubt(step.id, error)
+                return _Outcome.IN_DOUBT
+        self.in_doubt.discard(step.id)
+        self.failures.pop(step.id, None)
+        return context if is_completed else None
+
     def _broken_off(self, step: Step, error: BaseException, context: StepContext) -> _Outcome:
         """Records how the step ended and lets a cancellation, or something like `KeyboardInterrupt`, go on."""
         status, failure = ending_of(error)
         self.tracker.fail(step.id, status, failure, context.metadata)
-        if _is_a_cancellation_of_its_own(error):
+        if is_a_cancellation_of_its_own(error):
             return _Outcome.FAILED
-        if isinstance(failure, Exception) and isinstance(error, BaseExceptionGroup):
-            # Clean-up that failed under a cancellation: the failure is recorded, the cancellation goes on.
-            raise error.subgroup(_is_no_failure) or error
-        raise error
+        raise without_failures(error)
 
     def _still_holds(self, known: StepExecution, late: str | None) -> bool:
         done = known.completion
@@ -300,37 +356,24 @@ class _Run:
         say = partial(self._say, step.id, begun.attempt)
         return StepContext(step.id, begun.attempt, self.tracker.run, begun.key or "", results, say)
 
-    async def _result(self, step: Step, context: StepContext) -> object:
-        if step.body is None:
-            return None
-        if step.time_limit is None:
-            return await self._verified_or_run(step, step.body, context)
-        with anyio.move_on_after(step.time_limit):
-            return await self._verified_or_run(step, step.body, context)
-        raise TimeLimitExceeded(step.time_limit)
-
-    async def _verified_or_run(self, step: Step, body: Body, context: StepContext) -> object:
-        # In doubt until `verify` has answered: one that raises and is repeated must be asked again.
-        if step.id in self.in_doubt and step.verify is not None:
-            is_completed = await step.verify(context)
-            self.in_doubt.discard(step.id)
-            if is_completed:
-                return context.result
-        result = await body(context)
-        return context.result if result is None else result
-
     def _say(self, step: str, attempt: int, line: str) -> None:
         self.tracker.tell(StepLogged(step, attempt, line))
 
     def _failed(self, step: Step, error: Exception, context: StepContext) -> _Outcome | float:
+        told, delay = self._again(step, error)
+        if delay is None:
+            self.tracker.fail(step.id, StepStatus.FAILED, told, context.metadata)
+            return _Outcome.FAILED
+        self.tracker.retry_later(step.id, told, delay, context.metadata)
+        return delay
+
+    def _again(self, step: Step, error: BaseException) -> tuple[BaseException, float | None]:
+        """What to say of the error, and after how many seconds to repeat; None: not at all."""
         failures = self.failures[step.id] = self.failures.get(step.id, 0) + 1
         error, again = _judged(step, failures, error)
         if self.is_draining or not again:
-            self.tracker.fail(step.id, StepStatus.FAILED, error, context.metadata)
-            return _Outcome.FAILED
-        delay = float(step.retry.delay(failures, self.chance()))
-        self.tracker.retry_later(step.id, error, delay, context.metadata)
-        return delay
+            return error, None
+        return error, float(step.retry.delay(failures, self.chance()))
 
     async def _repeat_after(self, step: Step, delay: float) -> None:
         await anyio.sleep(delay)
@@ -340,7 +383,7 @@ class _Run:
     # Ending early
 
     async def _stop_at(self, deadline: float) -> None:
-        await anyio.sleep(deadline)
+        await anyio.sleep_until(deadline)
         self.control.stop("deadline")
 
     def _drain(self) -> None:
@@ -362,33 +405,9 @@ class _Run:
             self.control.drain("state")
 
 
-async def _late_inputs(step: Step) -> tuple[str | None, BaseException | None]:
-    """Their digest, or what they raised: that fails the step, once it is in progress."""
-    if step.late_inputs is None:
-        return None, None
-    try:
-        value = as_json(await step.late_inputs(), "late inputs")
-    except BaseException as error:
-        if isinstance(error, Exception) or _is_a_cancellation_of_its_own(error):
-            return None, error
-        raise
-    return (None if value is None else digest(value)), None
-
-
 def _own_copy(result: Json) -> Json:
     """What a body does to it must not reach what is recorded."""
     return copy.deepcopy(result) if isinstance(result, list | dict) else result
-
-
-def _is_no_failure(error: BaseException) -> bool:
-    return not isinstance(error, Exception | BaseExceptionGroup)
-
-
-def _is_a_cancellation_of_its_own(error: BaseException) -> bool:
-    # asyncio lets a body raise what nobody sent it: the cancellation of a task it waited for. A task group
-    # would take that for its own and lose the worker without a word.
-    is_cancellation = isinstance(error, anyio.get_cancelled_exc_class())
-    return is_cancellation and anyio.current_effective_deadline() != -math.inf
 
 
 def _is_to_verify(step: Step, known: StepExecution) -> bool:
@@ -397,9 +416,9 @@ def _is_to_verify(step: Step, known: StepExecution) -> bool:
     )
 
 
-def _judged(step: Step, failures: int, error: Exception) -> tuple[Exception, bool]:
+def _judged(step: Step, failures: int, error: BaseException) -> tuple[BaseException, bool]:
     """What to record, and whether to repeat. What the engine itself refuses would be refused again."""
-    if isinstance(error, ResultNotJson | InputsChanged):
+    if not isinstance(error, Exception) or isinstance(error, ResultNotJson | InputsChanged):
         return error, False
     try:
         return error, step.retry.wants(failures, error)

@@ -17,6 +17,8 @@ from .step import Step
 
 
 class FailurePolicy(Enum):
+    """What a failed step means for those that do not wait for it."""
+
     KEEP_GOING = auto()
     """Independent branches go on."""
     FAIL_FAST = auto()
@@ -25,7 +27,7 @@ class FailurePolicy(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many steps run at once: together (None: no limit), and of each named pool."""
+    """How many steps run at once: together (None: no limit), and of each named pool. Raises ValueError below 1."""
 
     total: int | None = 32
     pools: Mapping[str, int] = field(default_factory=dict)

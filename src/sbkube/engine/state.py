@@ -25,11 +25,14 @@ FORMAT = 1
 
 
 class StepStatus(StrEnum):
+    """How a step stands; the values are those of the JSON views."""
+
     PENDING = "pending"
     IN_PROGRESS = "in_progress"
     COMPLETED = "completed"
     FAILED = "failed"
     SKIPPED = "skipped"
+    """It is disabled."""
     INTERRUPTED = "interrupted"
     """It was in progress when its process died; only recovery says so. What it did is unknown."""
     BLOCKED = "blocked"
@@ -39,11 +42,16 @@ class StepStatus(StrEnum):
 
 
 class RunStatus(StrEnum):
+    """How a run stands: of several that are true, the first."""
+
     IN_PROGRESS = "in_progress"
+    """Its process lives."""
     INTERRUPTED = "interrupted"
+    """Its process died."""
     FAILED = "failed"
     CANCELLED = "cancelled"
     UNFINISHED = "unfinished"
+    """A step is pending, in doubt, or blocked by one that is."""
     COMPLETED = "completed"
 
 
@@ -109,6 +117,7 @@ class StepExecution:
 
     @property
     def is_done(self) -> bool:
+        """COMPLETED or SKIPPED."""
         return self.status in DONE
 
     def to_record(self) -> dict[str, Any]:
@@ -187,6 +196,7 @@ class ExecutionState:
         return self.status is RunStatus.COMPLETED
 
     def with_status(self, *statuses: StepStatus) -> list[StepExecution]:
+        """In graph order."""
         return [step for step in self.steps.values() if step.status in statuses]
 
     def raise_for_failures(self) -> None:
@@ -196,10 +206,12 @@ class ExecutionState:
             raise StepsFailed(causes)
 
     def to_json(self) -> bytes:
+        """UTF-8; `from_json` reads it back."""
         return to_json(self)
 
     @classmethod
     def from_json(cls, text: bytes | str) -> ExecutionState:
+        """Raises pydantic's `ValidationError` for what is no such state. The first call loads pydantic."""
         return _adapter().validate_json(text)
 
 

@@ -58,11 +58,15 @@ class Step:
     """Awaited when the step is about to start; what it returns joins the full fingerprint."""
     pools: Sequence[str] = ()
     time_limit: float | None = None
-    """Seconds, for each attempt."""
+    """Seconds: for the body at each attempt, and for each of `late_inputs`, `verify` and `output_holds`."""
     retry: Retry = ONCE
     on_interrupt: OnInterrupt = "rerun"
     verify: Callable[[StepContext], Awaitable[bool]] | None = None
-    """Awaited in place of the body after an interruption if `on_interrupt` is "verify"; True: it is completed."""
+    """Awaited before a start after an interruption if `on_interrupt` is "verify"; True: it is completed.
+
+    It gets the context of the interrupted attempt; the result that it leaves there is recorded. What it raises is
+    repeated as `retry` says; then the step stays INTERRUPTED, and the next resume asks again.
+    """
     output_holds: Callable[[Json], Awaitable[bool]] | None = None
     """Given the recorded result; False: what it stands for is gone, so the step is pending again."""
     enabled: bool = True

@@ -18,7 +18,7 @@ import anyio
 
 from .endings import describe, ending_of, finished, metadata_or_why
 from .errors import NoExecution, ResultNotJson, StateNotSaved, StepAlreadyCompleted
-from .events import Event, StepBlocked, StepRetrying, StepStarted
+from .events import Event, StepBlocked, StepFinished, StepRetrying, StepStarted
 from .fingerprints import Json, as_json, digest, full
 from .graph import StepGraph
 from .opening import consider, opening_of
@@ -87,8 +87,10 @@ class ExecutionTracker:
         """Opens a new run, or goes on with the newest of this profile, and returns its state.
 
         `resume`: "no" a new run; "unfinished" goes on unless the newest is complete; "always" even then. A
-        changed graph, input or `config` (JSON) makes a new run that takes over what still holds. Raises
-        `NeedsNotMet`, `NothingToResume`, and what the store raises; then nothing was changed.
+        changed graph, input or `config` (JSON) makes a new run that takes over what still holds. `metadata` and
+        `command` are JSON, for people. Raises `UnknownStep`, `InputsNotJson`, `ResultNotJson` (the metadata),
+        `NeedsNotMet`, `NothingToResume`, `TimeLimitExceeded`, what a graph of ids and an `output_holds` raise, and
+        `StateNotWritable`, `StateCorrupt`, `StateTooNew`, `Fenced` of the store; then nothing was changed.
         """
         graph = steps if isinstance(steps, StepGraph) else StepGraph(Step(id) for id in steps)
         while True:
@@ -108,7 +110,11 @@ class ExecutionTracker:
         return opened
 
     async def end_execution(self) -> ExecutionState:
-        """Records that this process ended its work; raises what was not saved, then the listener's error."""
+        """Records that this process ended its work, and returns the final state.
+
+        Raises `NoExecution`, `StateNotSaved` naming the steps whose ends were lost, `Fenced`, and last the first error
+        that the listener raised.
+        """
         state = self.state
         self._refuse_if_superseded()
         self._has_ended = True
@@ -121,21 +127,25 @@ class ExecutionTracker:
         return closed or state
 
     def forget_what_the_listener_raised(self) -> None:
+        """For who has a graver error to raise."""
         self._listener_error = None
 
     def raise_what_the_listener_raised(self) -> None:
+        """Once: then it is forgotten."""
         if self._listener_error is not None:
             error, self._listener_error = self._listener_error, None
             raise error
 
     @property
     def decision(self) -> Decision:
+        """What this execution runs, and why. Raises `NoExecution`, as all questions do before the start."""
         if self._decision is None:
             raise NoExecution
         return self._decision
 
     @property
     def graph(self) -> StepGraph:
+        """Of the execution; empty before the start."""
         return self._graph
 
     @property
@@ -160,9 +170,11 @@ class ExecutionTracker:
 
     @property
     def run(self) -> int:
+        """Its number."""
         return self._open().run
 
     def step(self, name: str) -> StepExecution:
+        """As it stands now, durable or not yet. Raises `UnknownStep`."""
         self._open()
         try:
             return self._steps[name]
@@ -198,7 +210,11 @@ class ExecutionTracker:
         return goes_on("unfinished", EVERYTHING, latest)
 
     def get_execution_summary(self) -> dict[str, Any]:
-        """Run, status counts, errors by step, and where a resume would start; JSON."""
+        """The run and where a resume would start; JSON.
+
+        `run, run_id, profile, started_at, total` (steps), `counts` (by status), `seconds` (of all steps together),
+        `errors` (of failed steps, by step), `next` (a step or None).
+        """
         steps = self._steps.values()
         return {
             "run": self.run,
@@ -217,12 +233,16 @@ class ExecutionTracker:
         return await self.store.history(limit)
 
     async def cleanup_old_states(self, keep: int = 20) -> list[int]:
-        """Deletes all runs but the newest `keep`; never one that is open. Returns their numbers."""
+        """Deletes all runs but the newest `keep`, the newest of each profile, and one that is open.
+
+        Returns the numbers of those deleted. `keep` is at least 1.
+        """
         return await self.store.remove_runs(keep)
 
     # The two halves of a step
 
     def full_fingerprint(self, name: str, late: str | None = None) -> str:
+        """The planned one with the outputs that its needs have now, and the digest of its late inputs."""
         outputs = {}
         for need in self._graph.needs[name]:
             done = self._steps[need].completion
@@ -311,7 +331,7 @@ class ExecutionTracker:
         self._finish(self.step(name), {"to": status.value, **self._ending(name, error, metadata)})
 
     def retry_later(
-        self, name: str, error: Exception, delay: float, metadata: Mapping[str, Any] | None
+        self, name: str, error: BaseException, delay: float, metadata: Mapping[str, Any] | None
     ) -> None:
         """Queues PENDING for a failed attempt that is repeated after `delay` seconds."""
         step = self.step(name)
@@ -328,6 +348,12 @@ class ExecutionTracker:
             self._change(step, {"to": "blocked", "by": by}, lambda _: self._tell(StepBlocked(name, by)))
         else:
             self._tell(StepBlocked(name, by))
+
+    def still_in_doubt(self, name: str, error: BaseException) -> None:
+        """Tells that a step stays INTERRUPTED: it was not started, so there is nothing to record."""
+        step, (why, kind) = self.step(name), describe(error)
+        told = f"could not be verified: {why}"
+        self._tell(StepFinished(name, step.status, step.attempt, error=told, error_type=kind))
 
     def _finish(self, step: StepExecution, change: dict[str, Any]) -> None:
         self._unsaved[step.name] = None
@@ -384,9 +410,11 @@ class ExecutionTracker:
     async def track_step(self, name: str, *, rerun: bool = False) -> AsyncIterator[TrackedStep]:
         """IN_PROGRESS is durable before the body, its end before this returns, whatever was raised.
 
-        The exception goes on to the caller; a cancelled body is CANCELLED. Many may be open at once. Raises
-        `StepAlreadyCompleted` for a completed step unless `rerun`, `ResultNotJson` if `result` cannot be
-        recorded (the step is then FAILED), `StateNotSaved` if the end could not be saved.
+        The exception goes on to the caller; a cancelled body is CANCELLED. Many may be open at once. Raises before
+        the body `NoExecution`, `UnknownStep`, `StepAlreadyCompleted` for a completed step unless `rerun`,
+        `IllegalMove` for one that is in progress or disabled, and `StateNotSaved` or `Fenced` if the start could not
+        be saved; after it `ResultNotJson` if the result or the metadata cannot be recorded (the step is then FAILED),
+        and `StateNotSaved` or `Fenced` if the end could not be saved.
         """
         begun = await self._begin_or_cancel(name, rerun)
         self.started(begun)
@@ -426,7 +454,10 @@ class ExecutionTracker:
 
 
 async def load_execution_history(path: str | Path, limit: int | None = 10) -> list[ExecutionState]:
-    """The newest runs recorded in a state folder; takes no lock and creates nothing."""
+    """The newest runs recorded in a state folder, newest first; takes no lock and creates nothing.
+
+    Raises `StateCorrupt`, `StateTooNew`, and `StateNotWritable` where the folder cannot be read.
+    """
     from .stores.files import FileStore
 
     return await FileStore.read(path).history(limit)

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import yaml
 from anyio import to_thread
 
+from ..errors import is_disk_full
 from ..process import CannotStart, CommandTimedOut, run_process
 from .base import (
     INSTALL_HINT,
@@ -129,8 +130,16 @@ _INTO_FILE = 'output=$1; shift; exec "$@" >"$output"'
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="sbkube-helm-") as folder:  # 0700
-        yield Path(folder)
+    try:
+        with tempfile.TemporaryDirectory(prefix="sbkube-helm-") as folder:  # 0700
+            yield Path(folder)
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        raise HelmError(
+            f"cannot write in `{tempfile.gettempdir()}`: {error.strerror}",
+            hint="free some space there, or set TMPDIR to another folder",
+        ) from error
 
 
 def _options(request: RenderRequest) -> Iterator[str]:
@@ -219,7 +228,10 @@ def _with_notes(chart: Path, folder: Path) -> Path:
             return _archive_with_notes(chart, folder / "chart.tgz")
         if (chart / "templates" / NOTES).is_file():
             return _links_with_notes(chart, folder / "chart")
-    except (OSError, tarfile.TarError, EOFError, ValueError):
+    except OSError as error:
+        if is_disk_full(error):
+            raise
+    except (tarfile.TarError, EOFError, ValueError):
         pass  # what is wrong with a chart is Helm's to say
     return chart
 

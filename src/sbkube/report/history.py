@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,28 +11,42 @@ from sbkube.engine import ExecutionState, StepExecution, StepStatus
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """One run of a list of runs."""
+    """One run of a list of runs, by the names that its view has; None is what an older version did not record."""
 
-    run: str
-    """Its number; its id where an older version gave none."""
-    profile: str
+    run: int | None
+    run_id: str
+    journal: int | None
+    profile: str | None
     status: str
     started_at: str
+    completed_at: str | None
     seconds: float | None
-    counts: str
-    resumed_from: str
+    counts: Mapping[str, int]
+    resumed_from: int | None
 
     @classmethod
     def of(cls, state: ExecutionState) -> RunRow:
         return cls(
-            str(state.run) if state.run else state.run_id,
-            state.profile or "",
-            state.status.value,
-            state.started_at,
-            seconds_between(state.started_at, state.completed_at),
-            ", ".join(f"{count} {status}" for status, count in state.counts.items()),
-            str(state.resumed_from) if state.resumed_from else "",
+            run=state.run or None,
+            run_id=state.run_id,
+            journal=state.journal or None,
+            profile=state.profile,
+            status=state.status.value,
+            started_at=state.started_at,
+            completed_at=state.completed_at,
+            seconds=seconds_between(state.started_at, state.completed_at),
+            counts=state.counts,
+            resumed_from=state.resumed_from,
         )
+
+    @property
+    def name(self) -> str:
+        """For people: its number; its id where an older version gave none."""
+        return self.run_id if self.run is None else str(self.run)
+
+    @property
+    def counted(self) -> str:
+        return ", ".join(f"{count} {status}" for status, count in self.counts.items())
 
 
 def seconds_between(start: str | None, end: str | None) -> float | None:

@@ -84,6 +84,10 @@ class Target(Protocol):
         """What commands are told of it."""
         ...
 
+    async def refusals(self, apps: AbstractSet[str]) -> list[SbkubeError]:
+        """What `start` and the deploys of these apps would refuse, as far as looking tells; changes nothing."""
+        ...
+
     async def start(self) -> None:
         """Checks that deploys can work and mends what a crash left; nothing else may be called before."""
         ...

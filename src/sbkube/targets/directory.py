@@ -9,6 +9,7 @@ Other projects may use the same folder at the same time: `owned.py` says whose a
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,6 +21,7 @@ from typing import Any
 import anyio
 from anyio import to_thread
 
+from sbkube.errors import SbkubeError
 from sbkube.targets.base import Deployed, Deployment, Log, Manifests, TargetUnwritable, UnsuitableTarget
 from sbkube.targets.folders import digest_at, is_folder, remove, write_folder
 from sbkube.targets.hidden import HiddenFolders
@@ -68,6 +70,9 @@ class DirectoryTarget:
     def environment(self) -> dict[str, str]:
         return {"SBKUBE_TARGET_PATH": str(self._root)}
 
+    async def refusals(self, apps: AbstractSet[str]) -> list[SbkubeError]:
+        return await to_thread.run_sync(self._refusals, apps, abandon_on_cancel=True)  # it only looks
+
     async def start(self) -> None:
         await to_thread.run_sync(self._start)
 
@@ -106,6 +111,15 @@ class DirectoryTarget:
             await to_thread.run_sync(remove, due)
 
     # What follows blocks and runs in threads.
+
+    def _refusals(self, apps: AbstractSet[str]) -> list[SbkubeError]:
+        try:
+            with _writing(self._root):
+                self._refuse_unsuitable()
+                _refuse_unwritable(self._root)
+                return self._owned.refusals(apps)
+        except SbkubeError as error:
+            return [error]
 
     def _start(self) -> None:
         with _writing(self._root):
@@ -174,6 +188,16 @@ class DirectoryTarget:
                 os.rename(self._owned.place(app), path)
             self._owned.drop(self._owned.ours - keep)
         return gone, hidden
+
+
+def _refuse_unwritable(path: Path) -> None:
+    """It, or what is there of the folders above it, in which it would be made."""
+    nearest = next(above for above in (path, *path.parents) if os.path.lexists(above))
+    if not nearest.is_dir():
+        why = "is a link to nothing" if nearest == path else f"is below `{nearest}`, which is no folder"
+        raise UnsuitableTarget(path, why)
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise TargetUnwritable(nearest, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
 @contextmanager

@@ -111,6 +111,10 @@ class OwnedApps:
         if error := self._refusal(app, self._read()):
             raise error
 
+    def refusals(self, apps: AbstractSet[str]) -> list[SbkubeError]:
+        owners = self._read()
+        return [error for app in sorted(apps) if (error := self._refusal(app, owners))]
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """No other thread or process changes the target meanwhile."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from anyio.lowlevel import checkpoint
 
 from sbkube.apps.base import Stage
 from sbkube.apps.charts import OutsideChart, UnusableChart
@@ -19,9 +20,8 @@ from sbkube.apps.exec import (
     CommandsForbidden,
     SecretMissing,
 )
-from sbkube.apps.files import FileMissing
+from sbkube.apps.files import BadFile, FileMissing
 from sbkube.apps.helm import ChartFailed
-from sbkube.apps.manifests import NotAManifest
 from sbkube.apps.work import Outputs, Work
 from sbkube.config.loading import load_project
 from sbkube.engine import StepContext
@@ -89,6 +89,7 @@ class Bench:
             target=self.target,
             env={"PATH": os.environ["PATH"], **(env or {})},
             log=log,
+            flush=checkpoint,
             time_limit=self.time_limit,
         )
 
@@ -214,7 +215,8 @@ async def test_folders_and_globs_of_manifests_come_in_the_order_of_their_names(b
 
 async def test_a_manifest_that_is_none_is_refused_with_its_line(bench: Bench) -> None:
     bench.write({"a.yaml": "apiVersion: v1\nkind: A\nmetadata: {name: a}\n---\n\nkind: B\n"})
-    with pytest.raises(NotAManifest, match=r"a\.yaml:6: an object has no `apiVersion`"):
+    told = r"config\.yaml:3: manifest \S*a\.yaml:6: an object has no `apiVersion`"
+    with pytest.raises(BadFile, match=told):
         await bench.through("template", app="{type: yaml, manifests: [a.yaml]}")
 
 

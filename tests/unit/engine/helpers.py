@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
+import anyio
 import pytest
+from anyio import create_task_group, sleep_forever
 from anyio.lowlevel import checkpoint
 
-from sbkube.engine import ExecutionState, MemoryStore, Step, StepContext, StepExecution, StepGraph
+from sbkube.engine import ExecutionState, MemoryStore, Step, StepContext, StepExecution, StepGraph, run_graph
 from sbkube.engine.state import Completion
 
 in_virtual_time = pytest.mark.parametrize("anyio_backend", ["virtual-time"], indirect=True)
@@ -123,3 +126,37 @@ class FailingStore(MemoryStore):
 
 def completion(run: int = 1, planned: str = "", full: str | None = None, digest: str = "") -> Completion:
     return Completion(run, planned, planned if full is None else full, digest)
+
+
+async def run_once(*steps: Step, **options: Any) -> ExecutionState:
+    return await run_graph(StepGraph(steps), **{"store": MemoryStore(), **options})
+
+
+async def hang(step: StepContext) -> None:
+    await sleep_forever()
+
+
+class Hanging:
+    """A body that says when it hangs."""
+
+    def __init__(self) -> None:
+        self.started = anyio.Event()
+
+    async def __call__(self, step: StepContext) -> None:
+        self.started.set()
+        await sleep_forever()
+
+
+class Dying:
+    """Runs a graph until its process dies: nothing that happens after `die` is ever recorded."""
+
+    def __init__(self) -> None:
+        self.store = MortalStore()
+
+    async def until_killed(self, graph: StepGraph, at: Hanging) -> None:
+        async with create_task_group() as tasks:
+            tasks.start_soon(partial(run_graph, graph, store=self.store))
+            await at.started.wait()
+            self.store.die()
+            tasks.cancel_scope.cancel()
+        self.store.revive()

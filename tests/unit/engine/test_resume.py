@@ -563,6 +563,17 @@ def test_who_is_told_to_rerun_another_step_leaves_this_one_undecided() -> None:
     assert decided(ASKS, past(ASKS, exec="interrupted"), rerun_interrupted=["next"]).undecided == ("exec",)
 
 
+def test_who_continues_from_an_interrupted_step_has_decided_about_it_and_not_about_what_is_behind_it() -> (
+    None
+):
+    graph = StepGraph([Step(id, on_interrupt="ask", needs=needs) for id, needs in (("a", []), ("b", ["a"]))])
+    before = past(graph, a="interrupted", b="interrupted")
+    decision = decided(graph, before, continue_from=["a"])
+
+    assert to_run(decision) == ["a"]
+    assert decision.undecided == ("b",)
+
+
 def test_only_an_interruption_asks() -> None:
     assert not decided(ASKS, past(ASKS, exec="failed", next="blocked exec")).undecided
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import anyio
@@ -14,10 +13,8 @@ from anyio.lowlevel import checkpoint
 
 from sbkube.engine import (
     Event,
-    ExecutionState,
     FailurePolicy,
     Fenced,
-    InputsChanged,
     Limits,
     MemoryStore,
     NeedsNotMet,
@@ -46,28 +43,20 @@ from sbkube.engine import (
     run_graph,
 )
 
-from .helpers import FailingStore, MortalStore, Trace, graph_of, in_virtual_time, nothing, statuses
+from .helpers import (
+    Dying,
+    FailingStore,
+    Hanging,
+    Trace,
+    graph_of,
+    hang,
+    in_virtual_time,
+    nothing,
+    run_once,
+    statuses,
+)
 
 pytestmark = pytest.mark.anyio
-
-
-async def run_once(*steps: Step, **options: Any) -> ExecutionState:
-    return await run_graph(StepGraph(steps), **{"store": MemoryStore(), **options})
-
-
-async def hang(step: StepContext) -> None:
-    await sleep_forever()
-
-
-class Hanging:
-    """A body that says when it hangs."""
-
-    def __init__(self) -> None:
-        self.started = anyio.Event()
-
-    async def __call__(self, step: StepContext) -> None:
-        self.started.set()
-        await sleep_forever()
 
 
 class Attempts:
@@ -551,17 +540,6 @@ async def test_a_run_that_ends_before_its_deadline_does_not_wait_for_it() -> Non
     assert anyio.current_time() == pytest.approx(began)
 
 
-@in_virtual_time
-async def test_a_step_that_hangs_at_its_late_inputs_is_ended_by_the_deadline() -> None:
-    async def never() -> object:
-        await sleep_forever()
-        return None
-
-    state = await run_once(Step("a", nothing, late_inputs=never), deadline=10)
-
-    assert statuses(state) == {"a": "pending"}
-
-
 # ending early
 
 
@@ -756,21 +734,6 @@ async def test_clean_up_of_a_cancelled_body_is_awaited_before_its_end_is_recorde
 # interrupted
 
 
-class Dying:
-    """Runs a graph until its process dies: nothing that happens after `die` is ever recorded."""
-
-    def __init__(self) -> None:
-        self.store = MortalStore()
-
-    async def until_killed(self, graph: StepGraph, at: Hanging) -> None:
-        async with create_task_group() as tasks:
-            tasks.start_soon(partial(run_graph, graph, store=self.store))
-            await at.started.wait()
-            self.store.die()
-            tasks.cancel_scope.cancel()
-        self.store.revive()
-
-
 async def test_what_was_in_progress_at_a_crash_runs_again_unless_it_asks() -> None:
     dying, hanging, trace = Dying(), Hanging(), Trace()
 
@@ -794,51 +757,6 @@ async def test_what_was_in_progress_at_a_crash_runs_again_unless_it_asks() -> No
     state = await run_graph(graph(trace), store=dying.store, resume="unfinished", select=told)
     assert state.status is RunStatus.COMPLETED
     assert trace.count("exec") == trace.count("behind") == 1
-
-
-@pytest.mark.parametrize("is_there", [True, False])
-async def test_an_interrupted_step_that_can_be_verified_runs_only_if_it_did_not_happen(
-    is_there: bool,
-) -> None:
-    dying, hanging, trace = Dying(), Hanging(), Trace()
-
-    async def verify(step: StepContext) -> bool:
-        step.result = "found"
-        return is_there
-
-    async def never(step: StepContext) -> bool:
-        raise AssertionError("only an interrupted step is verified")
-
-    await dying.until_killed(StepGraph([Step("a", hanging, on_interrupt="verify", verify=never)]), hanging)
-    state = await run_graph(
-        StepGraph([Step("a", trace, on_interrupt="verify", verify=verify)]),
-        store=dying.store,
-        resume="unfinished",
-    )
-
-    assert trace == ([] if is_there else ["a"])
-    assert state.steps["a"].output == ("found" if is_there else {"made by": "a"})
-
-
-@in_virtual_time
-async def test_a_verification_that_could_not_be_made_is_made_again_and_the_body_waits_for_it() -> None:
-    dying, hanging, trace, asked = Dying(), Hanging(), Trace(), list[int]()
-
-    async def verify(step: StepContext) -> bool:
-        asked.append(step.attempt)
-        if len(asked) == 1:
-            raise Transient("cannot tell")
-        return True
-
-    def step(body: Any) -> Step:
-        return Step("a", body, on_interrupt="verify", verify=verify, retry=Retry(retries=1))
-
-    await dying.until_killed(StepGraph([step(hanging)]), hanging)
-    state = await run_graph(StepGraph([step(trace)]), store=dying.store, resume="unfinished")
-
-    assert len(asked) == 2
-    assert trace == []
-    assert state.status is RunStatus.COMPLETED
 
 
 # state that cannot be saved
@@ -893,48 +811,6 @@ async def test_a_start_that_was_never_durable_has_no_effect() -> None:
         await run_graph(graph_of(trace, a="", b="a"), store=Full())
 
     assert trace == []
-
-
-# late inputs
-
-
-async def test_a_step_whose_late_inputs_changed_runs_when_what_it_needs_ran() -> None:
-    store, trace, digest = MemoryStore(), Trace(), "one"
-
-    async def late() -> object:
-        return {"file": digest}
-
-    def graph(version: int) -> StepGraph:
-        return StepGraph(
-            [
-                Step("fetch", trace, inputs=version),
-                Step("same", trace, needs=["fetch"]),
-                Step("reads", trace, needs=["fetch"], late_inputs=late),
-            ]
-        )
-
-    await run_graph(graph(1), store=store)
-    assert sorted(trace.taken()) == ["fetch", "reads", "same"]
-    await run_graph(graph(2), store=store, resume="always")
-    assert trace.taken() == ["fetch"]
-    digest = "two"
-    await run_graph(graph(3), store=store, resume="always")
-    assert trace.taken() == ["fetch", "reads"]
-
-
-async def test_inputs_that_changed_between_planning_and_start_fail_the_step_without_running_it() -> None:
-    trace = Trace()
-
-    async def changed() -> object:
-        raise InputsChanged(["values.yaml"])
-
-    state = await run_once(
-        Step("a", trace, late_inputs=changed, retry=Retry(retries=3)), Step("b", trace, needs=["a"])
-    )
-
-    assert trace == []
-    assert statuses(state) == {"a": "failed", "b": "blocked"}
-    assert (state.steps["a"].error or "").startswith("inputs changed during the run: values.yaml")
 
 
 # listeners

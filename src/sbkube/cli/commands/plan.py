@@ -36,11 +36,12 @@ from sbkube.planning import missing_files
 @stage_options
 @selection_options
 @click.option("--target", metavar="cluster|DIR", help="Where deploys go.")
+@click.option("--helm", metavar="embedded|binary|PATH", help="Which Helm would render. [env: SBKUBE_HELM]")
 @output_option("text", "json", "ndjson")
-async def command(*, output: Any, target: str | None, **values: Any) -> int:
+async def command(*, output: Any, target: str | None, helm: str | None, **values: Any) -> int:
     where = where_of(values)
     environ = dict(os.environ)
-    request = Request(asked_of(values), target=target, state_dir=where.state_dir)
+    request = Request(asked_of(values), target=target, state_dir=where.state_dir, helm=helm)
     project = await load_project(where, goes_on=request.asked.goes_on, environ=environ)
     with naming_commands(request, where):
         return await show_plan(project, request, console_for(output), environ)

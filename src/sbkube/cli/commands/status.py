@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import asyncclick as click
 
 from sbkube.cli.console import Console
 from sbkube.cli.options import console_for, output_option, where_of, where_options
-from sbkube.cli.records import latest, no_run_yet, recorded
+from sbkube.cli.records import newest, recorded
 
 
 @click.command(name="status", help="Show how the last run stands.")
@@ -18,11 +17,9 @@ from sbkube.cli.records import latest, no_run_yet, recorded
 async def command(*, output: Any, **values: Any) -> int:
     where, console = where_of(values), console_for(output)
     reader = recorded(where)
-    state = await latest(reader, where, os.environ)
+    state = await newest(reader, where)
     if await reader.view_is_edited():
         console.warn(f"{reader.latest_view} was edited by hand; such edits are not read")
-    if state is None:
-        return no_run_yet(console, where)
     if output == "json":
         console.data((await reader.view(state)).decode())
     else:
@@ -37,7 +34,7 @@ def _text(state: Any, console: Console) -> str:
 
     row = RunRow.of(state)
     profile = f" ({row.profile})" if row.profile else ""
-    head = f"run {row.run}{profile} {row.status}, started {local_time(row.started_at)}: {row.counts}"
+    head = f"run {row.name}{profile} {row.status}, started {local_time(row.started_at)}: {row.counted}"
     table = [["app", *STAGES, ""]]
     for app, steps in by_app(state.steps.values()).items():
         words = [in_a_word(steps[stage]) if stage in steps else "" for stage in STAGES]

@@ -19,6 +19,7 @@ from uuid import uuid4
 import anyio
 from anyio.to_thread import run_sync
 
+from sbkube.errors import SbkubeError
 from sbkube.helm.base import HelmError
 from sbkube.helm.looking import Server
 from sbkube.helm.releases import (
@@ -113,6 +114,10 @@ class ClusterTarget:
     @property
     def environment(self) -> dict[str, str]:
         return self.cluster.environment()
+
+    async def refusals(self, apps: AbstractSet[str]) -> list[SbkubeError]:
+        """Nothing: a lint job need not reach the cluster."""
+        return []
 
     async def start(self) -> None:
         releases = await self.releases()

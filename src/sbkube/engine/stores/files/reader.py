@@ -11,8 +11,8 @@ from typing import TypeVar
 
 from pydantic_core import from_json
 
-from ...errors import StateCorrupt, StateNotWritable
-from ...state import ExecutionState
+from ...errors import StateCorrupt, StateNotWritable, StateTooNew
+from ...state import FORMAT, ExecutionState
 from ..base import Plan, PlannedStep
 from .disk import Disk
 from .folder import JournalFolder
@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 _RUN_VIEW = re.compile(r"(\d{6,})\.json")
 _RUN_OF_HEAD = re.compile(rb'\{"t":"head",.{0,400}?,"run":(\d+),')
+_FORMAT_OF_VIEW = re.compile(rb',"format":(\d+),')
 _START = 1024
 
 
@@ -52,6 +53,14 @@ class FileReader:
 
     async def history(self, limit: int | None = None) -> list[ExecutionState]:
         return await self._read(lambda: list(islice(self._history(), limit)))
+
+    async def runs(self) -> list[int]:
+        """The numbers of the recorded runs, newest first."""
+        return await self._read(lambda: list(self._journals_of_runs()))
+
+    async def run(self, number: int) -> ExecutionState | None:
+        """One run; None if none of that number is recorded."""
+        return await self._read(lambda: self._state_of(number, self._journals_of_runs().get(number, [])))
 
     async def plan(self, run: int) -> Plan | None:
         return await self._read(lambda: self._plan(run))
@@ -91,17 +100,16 @@ class FileReader:
     # History: from the view of a run where it is exact, else from the journal
 
     def _history(self) -> Iterator[ExecutionState]:
-        journals = self._journals_of_runs()
-        views = {int(m[1]) for m in map(_RUN_VIEW.fullmatch, self._disk.names(self._runs)) if m}
-        for run in sorted(views | journals.keys(), reverse=True):
-            state = self._state_of(run, journals.get(run, []))
+        for run, journals in self._journals_of_runs().items():
+            state = self._state_of(run, journals)
             if state is not None:
                 yield state
         yield from runs_of_older_versions(self._disk, self._runs)
 
     def _journals_of_runs(self) -> dict[int, list[int]]:
-        """By run, its journals, newest first."""
-        found: dict[int, list[int]] = {}
+        """Runs and their journals, newest first; of an old run only the view may be left."""
+        views = (_RUN_VIEW.fullmatch(name) for name in self._disk.names(self._runs))
+        found: dict[int, list[int]] = {int(match[1]): [] for match in views if match}
         for number in self._journals.numbers(self._disk):
             try:
                 start = self._disk.read(self._journals.path(number), _START)
@@ -109,7 +117,7 @@ class FileReader:
                 continue
             if match := _RUN_OF_HEAD.match(start):
                 found.setdefault(int(match[1]), []).append(number)
-        return found
+        return dict(sorted(found.items(), reverse=True))
 
     def _state_of(self, run: int, journals: list[int]) -> ExecutionState | None:
         shown = read_witness(self._disk, self.run_view(run))
@@ -128,7 +136,13 @@ class FileReader:
         return None
 
     def _viewed(self, run: int) -> ExecutionState:
-        return ExecutionState.from_json(self._disk.read(self.run_view(run)))
+        """Raises `StateTooNew` before it is taken for what this version means by it."""
+        data = self._disk.read(self.run_view(run))
+        # The last one is its own: what stands behind it has no such key.
+        format = _FORMAT_OF_VIEW.match(data, data.rfind(b',"format":'))
+        if format and int(format[1]) > FORMAT:
+            raise StateTooNew(self.run_view(run), int(format[1]), "a newer version")
+        return ExecutionState.from_json(data)
 
     def _plan(self, run: int) -> Plan | None:
         try:
