@@ -38,6 +38,7 @@ from sbkube.engine.stores.base import Plan
 from sbkube.errors import NotYet, Position, SbkubeError, is_disk_full
 from sbkube.helm.base import Helm
 from sbkube.helm.select import choose_helm
+from sbkube.leftovers import Attempt
 from sbkube.planning import AppPlace, Asked, StagePlan, plan_stages, readings, selection
 from sbkube.targets.base import Target
 from sbkube.targets.directory import DirectoryTarget
@@ -281,8 +282,7 @@ class Workshop:
             **self.environ,
             "SBKUBE_RUN": str(context.run),
             "SBKUBE_STEP": planned.id,
-            "SBKUBE_ATTEMPT": str(context.attempt),
-            "SBKUBE_IDEMPOTENCY_KEY": context.key,
+            **Attempt(context.key, context.attempt).marks,
             "SBKUBE_TARGET": self.target.kind,
             "SBKUBE_VERSION": __version__,
             "SBKUBE_APP_NAME": planned.app,
