@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
+from anyio.to_thread import run_sync
 
 from sbkube import checking
 from sbkube.checking import Checked, Finding, findings_of
@@ -30,6 +31,7 @@ from sbkube.engine import (
     FileStore,
     Limits,
     RunControl,
+    StepStatus,
     consider,
     run_graph,
 )
@@ -37,6 +39,7 @@ from sbkube.engine.resume import Resume
 from sbkube.engine.stores.base import Plan
 from sbkube.engine.stores.files import FileReader
 from sbkube.errors import SbkubeError
+from sbkube.leftovers import Attempt, Leftover, find_leftovers
 from sbkube.planning import Asked
 from sbkube.targets.cluster.decide import PendingPolicy
 from sbkube.wiring import Planned, Workshop, state_folder
@@ -103,6 +106,8 @@ class Preview:
     """By step, the inputs that differ from those of its last completion."""
     would_prune: tuple[str, ...]
     """Apps that the run would remove from the target if it completes, since the project has them no more."""
+    leftovers: Mapping[str, Leftover]
+    """By interrupted step, what still runs of it though its process is gone; such a step is not started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +128,8 @@ class Outcome:
     planned: Planned
     pruned: tuple[str, ...]
     """Apps whose objects were removed from the target, since the project has them no more."""
+    leftovers: Mapping[str, Leftover]
+    """As they were found at the start."""
     incomplete_logs: tuple[str, ...] = ()
     """Logs that could not be written to the end, in words. No step fails for that."""
 
@@ -163,9 +170,12 @@ async def plan(
     reader = FileStore.read(workshop.state)
     previous = await reader.latest(project.profile)
     planned = await workshop.plan(request.asked, await _plan_of(reader, previous))
-    decision, _ = await consider(previous, planned.graph, resume=request.resume, select=planned.select)
+    leftovers = await _leftovers(previous)
+    select = replace(planned.select, still_running=leftovers.keys())
+    decision, _ = await consider(previous, planned.graph, resume=request.resume, select=select)
     changed = _changes(decision, planned, await _plans(reader, previous))
-    return Preview(planned, decision, previous, changed, await workshop.would_prune(request.asked))
+    pruned = await workshop.would_prune(request.asked)
+    return Preview(planned, decision, previous, changed, pruned, leftovers)
 
 
 def _changes(decision: Decision, planned: Planned, plans: Mapping[int, Plan | None]) -> dict[str, list[str]]:
@@ -236,6 +246,7 @@ async def run(
                     known.previous,
                     changed,
                     would_prune,
+                    leftovers,
                     opened,
                     workshop.helms.reason,
                 )
@@ -247,6 +258,8 @@ async def run(
                 known = await _known(reader, project, workshop, request)
             await workshop.target.start()
             would_prune = await workshop.would_prune(request.asked)
+            # Under the lock: before, whoever held it could start more, and be killed.
+            leftovers = await _leftovers(known.previous)
             state = await run_graph(
                 known.planned.graph,
                 store=store,
@@ -257,7 +270,7 @@ async def run(
                 on_decision=started,
                 control=control,
                 deadline=request.deadline,
-                select=known.planned.select,
+                select=replace(known.planned.select, still_running=leftovers.keys()),
                 profile=project.profile,
                 namespace=project.namespace,
                 metadata={**(metadata or {}), "config_file": _config_file(project)},
@@ -266,7 +279,16 @@ async def run(
         finally:
             with anyio.move_on_after(5, shield=True):
                 await workshop.close()
-    return Outcome(state, decided[0], known.planned, tuple(pruned), tuple(workshop.incomplete_logs))
+    return Outcome(
+        state, decided[0], known.planned, tuple(pruned), leftovers, tuple(workshop.incomplete_logs)
+    )
+
+
+async def _leftovers(run: ExecutionState | None) -> dict[str, Leftover]:
+    # Its process may have been alive when this was read: who has the lock now knows that it is not.
+    open_ends = [] if run is None else run.with_status(StepStatus.INTERRUPTED, StepStatus.IN_PROGRESS)
+    attempts = {step.name: Attempt(step.key, step.attempt) for step in open_ends if step.key}
+    return await run_sync(find_leftovers, attempts, abandon_on_cancel=True) if attempts else {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,17 +155,18 @@ def group_alive(pgid: int) -> bool:
 
 
 def _has_running_member(pgid: int) -> bool:
-    return any(_runs_in(pgid, pid) for pid in os.listdir("/proc") if pid.isdigit())
+    return any(found[1] == pgid for pid in os.listdir("/proc") if pid.isdigit() and (found := stat_of(pid)))
 
 
-def _runs_in(pgid: int, pid: str) -> bool:
+def stat_of(pid: str) -> tuple[int, int] | None:
+    """Parent and group by Linux's /proc; None for a zombie and for who is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
             # "pid (name) state ppid pgrp …": the name may hold spaces and brackets
-            state, _, group = stat.read().rpartition(b")")[2].split()[:3]
+            state, parent, group = stat.read().rpartition(b")")[2].split()[:3]
     except OSError:
-        return False
-    return int(group) == pgid and state not in (b"Z", b"X")
+        return None
+    return None if state in (b"Z", b"X") else (int(parent), int(group))
 
 
 # --- one child ------------------------------------------------------------

@@ -37,6 +37,7 @@ from sbkube.engine import (
 from sbkube.engine.step import Body
 from sbkube.engine.stores.base import Plan
 from sbkube.errors import Position, SbkubeError, is_disk_full
+from sbkube.leftovers import Attempt
 from sbkube.planning import AppPlace, Asked, StagePlan, plan_stages, readings, selection
 from sbkube.targets.base import Target
 
@@ -247,8 +248,7 @@ class Workshop:
             **self.environ,
             "SBKUBE_RUN": str(context.run),
             "SBKUBE_STEP": planned.id,
-            "SBKUBE_ATTEMPT": str(context.attempt),
-            "SBKUBE_IDEMPOTENCY_KEY": context.key,
+            **Attempt(context.key, context.attempt).marks,
             "SBKUBE_TARGET": self.target.kind,
             "SBKUBE_VERSION": __version__,
             "SBKUBE_APP_NAME": planned.app,

@@ -154,8 +154,10 @@ def decision(
     asked: Iterable[str] | None = None,
     to_run: Iterable[str] | None = None,
     undecided: Iterable[str] = (),
+    still_running: Iterable[str] = (),
+    asks: Iterable[str] | None = None,
 ) -> Decision:
-    """By default all was asked for and was to run."""
+    """By default all was asked for and was to run, and what is undecided asks."""
     wanted = list(state.steps if asked is None else asked)
     return Decision(
         steps=dict(state.steps),
@@ -167,4 +169,6 @@ def decision(
         new_run=True,
         resumed_from=None,
         same_plan=True,
+        asks=frozenset(undecided if asks is None else asks),
+        still_running=frozenset(still_running),
     )

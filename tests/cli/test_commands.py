@@ -9,9 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from sbkube import __version__
-from sbkube.cli.main import COMMANDS
-
 from .helpers import check_golden
 from .project import ProjectFolder, chart, effect, manifest
 
@@ -62,46 +59,6 @@ def test_the_text_of_each_command_is_as_it_was(failed: ProjectFolder) -> None:
         ended = failed(*args)
         told.append(f"$ sbkube {' '.join(args)}\n{ended.out}{ended.err}[{ended.code}]\n")
     check_golden("commands", steady("\n".join(told)))
-
-
-def test_the_help_of_each_command_is_as_it_was(project: ProjectFolder) -> None:
-    told = []
-    for args in (["--help"], *([name, "--help"] for name in COMMANDS)):
-        ended = project(*args)
-        assert ended.code == 0
-        assert ended.err == ""
-        told.append(f"$ sbkube {' '.join(args)}\n{ended.out}")
-    check_golden("help", "\n".join(told))
-
-
-def test_help_and_version_load_no_command_and_nothing_slow(project: ProjectFolder) -> None:
-    program = (
-        "import sys; from sbkube.cli.main import call; code = call(sys.argv[1:]);"
-        "slow = {'pydantic', 'yaml', 'rich', 'helm_python', 'sbkube.engine'} & set(sys.modules);"
-        "commands = [m for m in sys.modules if m.startswith('sbkube.cli.commands.')];"
-        "print(sorted(slow), commands, file=sys.stderr); sys.exit(code)"
-    )
-    for option in ("--help", "--version"):
-        ended = project.process("-c", program, option, program=[_python()])
-        assert ended.code == 0
-        assert ended.err == "[] []\n", option
-
-
-def _python() -> str:
-    import sys
-
-    return sys.executable
-
-
-def test_the_version_is_printed(project: ProjectFolder) -> None:
-    assert project("version").out == f"sbkube {__version__}\n"
-    assert project("--version").out == f"sbkube {__version__}\n"
-
-
-def test_without_a_command_help_is_shown_and_it_is_an_error(project: ProjectFolder) -> None:
-    ended = project()
-    assert ended.code == 2
-    assert "Commands:" in ended.out + ended.err
 
 
 # Data

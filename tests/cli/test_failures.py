@@ -13,6 +13,7 @@ from sbkube.cli.failures import describe_error, exit_code_of, is_bug
 from sbkube.engine import errors as engine
 from sbkube.engine.state import ExecutionState, StepStatus
 from sbkube.errors import ConfigError, NotYet, Position, SbkubeError
+from sbkube.leftovers import Leftover
 
 from .helpers import (
     CANCELLED,
@@ -126,7 +127,11 @@ def test_an_error_is_printed_with_its_hint_on_a_line_of_its_own() -> None:
 
 
 def ended(state: ExecutionState, **options: object) -> Report:
-    chosen = {key: options.pop(key) for key in ("asked", "to_run", "undecided") if key in options}
+    chosen = {
+        key: options.pop(key)
+        for key in ("asked", "to_run", "undecided", "asks", "still_running")
+        if key in options
+    }
     return end_report(state, decision(state, **chosen), seconds=42.1, **options)  # type: ignore[arg-type]
 
 
@@ -220,6 +225,32 @@ def test_a_step_that_could_not_be_verified_is_in_doubt_with_the_reason_and_is_ve
     assert "? web:deploy was running when its process died; what it did is not known" in report.text
     assert "    could not be verified: connection refused" in report.text
     assert report.commands == ("sbkube run --resume", "sbkube run --resume --rerun-interrupted")
+
+
+def still_running(**options: object) -> Report:
+    state = run(
+        step("seed:deploy", INTERRUPTED, attempt=1),
+        step("web:deploy", BLOCKED, blocked_by="seed:deploy"),
+        step("mail:deploy", INTERRUPTED, attempt=1, started_at="2026-03-01T03:00:00.000Z"),
+    )
+    left = Leftover((4711, 4713), "kill -- -4711")
+    return ended(state, still_running=["seed:deploy"], leftovers={"seed:deploy": left}, **options)
+
+
+def test_a_command_that_still_runs_is_named_with_its_processes_and_what_ends_it() -> None:
+    report = still_running(undecided=["seed:deploy"], asks=[], asked=["seed:deploy", "web:deploy"])
+    check_golden("report-still-running", report.text)
+    assert report.exit_code == 6
+    assert report.commands == ("sbkube run --resume",)
+
+
+def test_a_command_that_still_runs_and_one_in_doubt_are_told_apart() -> None:
+    report = still_running(undecided=["seed:deploy", "mail:deploy"])
+    assert report.text.startswith("run 12 needs a decision")
+    assert "? seed:deploy still runs" in report.text
+    assert "? mail:deploy was running when its process died" in report.text
+    assert report.text.count("was running") == report.text.count("still runs") == 1
+    assert report.commands == ("sbkube run --resume --rerun-interrupted",)
 
 
 def test_a_failure_outweighs_a_decision_and_both_are_told() -> None:

@@ -152,22 +152,26 @@ def test_after_a_failure_from_one_step_on_the_printed_command_repeats_nothing_th
 
 
 def two_in_doubt(project: ProjectFolder) -> None:
-    """Both were in flight when their process died."""
+    """Both were in flight when their process died, and have ended since."""
     apps = follows("c", "a")
     for name in "ab":
         os.mkfifo(project.root / f"begun-{name}")
         os.mkfifo(project.root / f"hold-{name}")
-        waits = f"test -e died || {{ echo > begun-{name}; read line < hold-{name}; }}"
+        waits = f"test -e died || {{ exec 3> begun-{name}; echo >&3; read line < hold-{name}; }}"
         apps += f"{name}: {{type: exec, commands: ['echo {name} >> ledger', '{waits}']}}\n"
     project.config(apps)
     running = project.start("run")
-    for name in "ab":
-        (project.root / f"begun-{name}").read_text()
+    begun = [(project.root / f"begun-{name}").open(encoding="utf-8") for name in "ab"]
+    for told in begun:
+        assert told.readline() == "\n"
     running.kill()
     running.communicate()
     (project.root / "died").touch()
     for name in "ab":
         (project.root / f"hold-{name}").write_text("go on\n")
+    for told in begun:
+        with told:
+            assert told.read() == "", "it has it open until it ends"
     project.new_effects()
 
 

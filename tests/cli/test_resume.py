@@ -464,16 +464,20 @@ def die_in_a_command(project: ProjectFolder) -> None:
     running = project.start("run")
     try:
         assert select.select([begun], [], [], 30)[0], "the command never began"
+        assert os.read(begun, 100) == b"begun\n"
     finally:
         running.kill()
         running.communicate()
-        os.close(begun)
     (project.root / "hold").write_text("go on\n")
+    # It has it open until it ends.
+    assert select.select([begun], [], [], 30)[0], "the command never ended"
+    assert os.read(begun, 100) == b""
+    os.close(begun)
 
 
 def in_doubt(project: ProjectFolder, **fields: str) -> None:
     told = "".join(f", {key}: {value}" for key, value in fields.items())
-    waits = "test -e died || { echo > begun; read line < hold; }"
+    waits = "test -e died || { exec 3> begun; echo begun >&3; read line < hold; }"
     project.config(
         f"a: {{type: exec{told}, commands: ['echo a >> ledger', '{waits}']}}\n"
         + follows("b", "a")

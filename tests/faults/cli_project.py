@@ -125,6 +125,20 @@ class CliProject:
     def let_go(self, commands: int = 1) -> None:
         os.write(self._gate, b"\n" * commands)
 
+    def left_running(self) -> list[int]:
+        """What runs in its folder, where every command does."""
+        return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if self._is_ours(pid)]
+
+    def _is_ours(self, pid: int) -> bool:
+        try:
+            return os.readlink(f"/proc/{pid}/cwd") == str(self.root.resolve()) and runs(pid)
+        except OSError:
+            return False
+
+    def until_nothing_runs(self) -> None:
+        """As an operator waits who was told that a command still runs."""
+        until(lambda: not self.left_running(), "a command never ends")
+
     # `sbkube`
 
     @property
@@ -161,6 +175,19 @@ def says(child: subprocess.Popen[str], words: str) -> str:
         if words in line:
             return line
     raise AssertionError(f"it never said {words!r}")
+
+
+def seen_on(master: int, words: str | None) -> bytes:
+    """What the terminal is sent until these words are in it, or until its process is gone."""
+    shown = b""
+    while words is None or words.encode() not in shown:
+        try:
+            data = os.read(master, 65536)
+        except OSError:  # Linux: nobody has the other end any more
+            assert words is None, shown
+            return shown
+        shown += data
+    return shown
 
 
 def command(*parts: str) -> App:

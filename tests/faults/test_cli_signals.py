@@ -26,6 +26,7 @@ from .cli_project import (
     quick,
     runs,
     says,
+    seen_on,
     tells,
     until,
 )
@@ -320,19 +321,6 @@ def test_ctrl_c_typed_at_a_terminal_reaches_no_command(project: CliProject) -> N
     assert child.wait(40) == 130
     assert b"a:deploy" in shown
     assert project.ledger() == ["begin a", "end a"]
-
-
-def seen_on(master: int, words: str | None) -> bytes:
-    """What the terminal is sent until these words are in it, or until its process is gone."""
-    shown = b""
-    while words is None or words.encode() not in shown:
-        try:
-            data = os.read(master, 65536)
-        except OSError:  # Linux: nobody has the other end any more
-            assert words is None, shown
-            return shown
-        shown += data
-    return shown
 
 
 def test_the_time_of_the_whole_run_stops_it_like_a_signal(project: CliProject) -> None:

@@ -13,6 +13,7 @@ import asyncclick as click
 from sbkube import api
 from sbkube.api import Request
 from sbkube.cli.console import Console
+from sbkube.cli.hints import still_runs
 from sbkube.config.project import Project
 from sbkube.engine import StepStatus
 
@@ -31,6 +32,9 @@ async def with_answers(
     again = []
     for id in preview.decision.undecided:
         started = latest.steps[id].started_at
+        if id in preview.leftovers:
+            console.say(f"{id} {still_runs(preview.leftovers[id])}")
+            continue
         console.say(
             f"{id} was in flight when run {latest.run} died (started {started}); what it did is not known"
         )

@@ -12,9 +12,10 @@ from ..api import EVERYTHING, Asked
 from ..engine.resume import Decision
 from ..engine.runner import Why
 from ..engine.state import ExecutionState, StepExecution, StepStatus
+from ..leftovers import Leftover
 from .console import UNICODE, Console, Marks, Style, clean, duration, plural
 from .failures import run_exit_code
-from .hints import selecting, to_go_on
+from .hints import selecting, still_runs, to_go_on
 from .options import command_line
 from .progress import error_lines, names
 
@@ -51,6 +52,7 @@ def end_report(
     asked: Asked = EVERYTHING,
     flags: Sequence[str] = (),
     run_flags: Sequence[str] = (),
+    leftovers: Mapping[str, Leftover] | None = None,
     signal: int | None = None,
     why: Why | None = None,
     log_path: Callable[[str, int], str | None] = lambda step, attempt: None,
@@ -63,7 +65,19 @@ def end_report(
     could not be verified.
     """
     ending = _Ending(
-        state, decision, seconds, asked, flags, run_flags, signal, why, log_path, tail, marks, doubts
+        state,
+        decision,
+        seconds,
+        asked,
+        flags,
+        run_flags,
+        leftovers or {},
+        signal,
+        why,
+        log_path,
+        tail,
+        marks,
+        doubts,
     )
     return Report(tuple(ending.lines()), ending.exit_code, tuple(ending.commands()))
 
@@ -76,6 +90,7 @@ class _Ending:
     request: Asked
     flags: Sequence[str]
     run_flags: Sequence[str]
+    leftovers: Mapping[str, Leftover]
     signal: int | None
     why: Why | None
     log_path: Callable[[str, int], str | None]
@@ -165,7 +180,9 @@ class _Ending:
             return f"ended after {after}, since its state could not be saved"
         if self.why == "disk":
             return f"ended after {after}, since the disk of its state folder takes nothing more"
-        return f"failed after {after}" if self.exit_code == 1 else "needs a decision"
+        if self.exit_code == 1:
+            return f"failed after {after}"
+        return "needs a decision" if self._in_doubt != self._still_running else "waits for what still runs"
 
     def _roots(self) -> list[Line]:
         failed = self.asked(_S.FAILED)
@@ -215,7 +232,10 @@ class _Ending:
 
     def _undecided(self) -> list[Line]:
         lines: list[Line] = []
-        for step in self._in_doubt:
+        for step in self._still_running:
+            text = f"{self.marks.question} {step.name} {still_runs(self.leftovers[step.name])}"
+            lines.append((text, "warn"))
+        for step in (step for step in self._in_doubt if step not in self._still_running):
             when = f" (started {step.started_at})" if step.started_at else ""
             text = f"{self.marks.question} {step.name} was running when its process died{when}"
             lines.append((f"{text}; what it did is not known", "warn"))
@@ -227,6 +247,10 @@ class _Ending:
     def _in_doubt(self) -> list[StepExecution]:
         open_questions = {*self.decision.undecided, *self.doubts}
         return [step for step in self.state.with_status(_S.INTERRUPTED) if step.name in open_questions]
+
+    @property
+    def _still_running(self) -> list[StepExecution]:
+        return [step for step in self._in_doubt if step.name in self.decision.still_running]
 
     def _left(self) -> list[Line]:
         broken = self.not_asked(_S.FAILED, _S.CANCELLED, _S.INTERRUPTED)
@@ -265,7 +289,9 @@ class _Ending:
         if not self._in_doubt:
             return command, f"runs {next.left}{next.of}"
         doubt = names([step.name for step in self._in_doubt])
-        return command, f"runs {doubt} again, and what is left{next.of}"
+        running = names([step.name for step in self._still_running])
+        when = f"once {running} has ended: " if running else ""
+        return command, f"{when}runs {doubt} again, and what is left{next.of}"
 
 
 _COUNTED = (

@@ -21,6 +21,7 @@ from sbkube.engine import (
     StepStatus,
 )
 from sbkube.engine.retry import leaves
+from sbkube.leftovers import Leftover
 
 _FEW = 5
 """Apps that a command may name where nobody named them."""
@@ -65,7 +66,7 @@ def to_go_on(
     """The whole run where no more of it is left than was asked for, else what is left of that."""
     left = [step for step in state.steps.values() if not step.is_done]
     mine = [step for step in left if step.name in decision.asked]
-    again = _to_rerun(asked, {*decision.undecided, *unverified}, decision, state)
+    again = _to_rerun(asked, {*decision.asks, *unverified}, decision, state)
     every = Next(Asked(resume=True, rerun_interrupted=again), f"the {plural(len(left), 'step')} left")
     if not mine or len(mine) == len(left):
         return every
@@ -93,6 +94,10 @@ def _to_rerun(
     wanted = {*in_doubt, *(decision.to_run if asked.rerun_interrupted else ())}
     found = tuple(id for id in interrupted if id in wanted)
     return len(found) > 0 if len(found) == len(interrupted) else found
+
+
+def still_runs(left: Leftover) -> str:
+    return f"still runs, left by a run that died: {left}; wait until it ends, or end it with `{left.kill}`"
 
 
 # With an error

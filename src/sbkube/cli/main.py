@@ -13,31 +13,44 @@ from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import asyncclick as click
 
 from sbkube import __version__
 from sbkube.cli.console import Console
+from sbkube.cli.help import Option
 
-COMMANDS = MappingProxyType(
+if TYPE_CHECKING:
+    from asyncclick.shell_completion import CompletionItem
+
+GROUPS = MappingProxyType(
     {
-        "run": "Run a project, or go on with its last run.",
-        "apply": "The same as `run`; `--app` brings what the app needs.",
-        "plan": "Show what a run would do, and why.",
-        "prepare": "Run the stage prepare of all apps: fetch charts.",
-        "build": "Run the stage build: overrides and removes.",
-        "template": "Run the stage template: render manifests.",
-        "deploy": "Run the stage deploy.",
-        "status": "Show how the last run stands.",
-        "history": "List the runs of a project.",
-        "explain": "Say why a step ran, or would run again.",
-        "logs": "Print what a step logged.",
-        "validate": "Check a project without running anything.",
-        "version": "Print the version.",
+        "Run a project": {
+            "run": "Run a project, or go on with its last run.",
+            "apply": "The same as `run`; `--app` brings what the app needs.",
+            "prepare": "Run the stage prepare of all apps: fetch charts.",
+            "build": "Run the stage build: overrides and removes.",
+            "template": "Run the stage template: render manifests.",
+            "deploy": "Run the stage deploy.",
+        },
+        "Look before a run": {
+            "validate": "Check a project without running anything.",
+            "plan": "Show what a run would do, and why.",
+        },
+        "Look after a run": {
+            "status": "Show how the last run stands.",
+            "logs": "Print what a step logged.",
+            "explain": "Say why a step ran, or would run again.",
+            "history": "List the runs of a project.",
+        },
+        "Other": {
+            "version": "Print the version.",
+        },
     }
 )
+COMMANDS = MappingProxyType({name: text for group in GROUPS.values() for name, text in group.items()})
 
 
 class Commands(click.Group):
@@ -53,13 +66,23 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
-        if name and name not in COMMANDS and not name.startswith("-"):
+        if name and name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
             raise click.UsageError(f"there is no command {name!r}{_nearest(name)}", ctx)
         return await super().resolve_command(ctx, args)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """What a shell offers; loads no command's file either."""
+        from asyncclick.shell_completion import CompletionItem
+
+        names = [name for name in COMMANDS if name.startswith(incomplete)]
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        return [*(CompletionItem(name, help=COMMANDS[name]) for name in names), *options]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        width = max(map(len, COMMANDS))
+        for title, commands in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), text) for name, text in commands.items()])
 
 
 def load_command(name: str) -> click.Command | None:
@@ -81,10 +104,17 @@ def _nearest(name: str) -> str:
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help="Deploy many apps to Kubernetes at once, and resume exactly what broke.",
+    epilog="`sbkube COMMAND --help` has the options of a command, and examples.",
 )
 @click.version_option(__version__, "-V", "--version", message="sbkube %(version)s")
-@click.option("--profile", metavar="P", help="As after the command.")
-@click.option("--source", "--sources", "sources", metavar="FILE", help="As after the command.")
+@click.option("--profile", metavar="P", help="Which profile; may also stand after the command.")
+@click.option(
+    "--sources",
+    cls=Option,
+    also=["--source"],
+    metavar="FILE",
+    help="Instead of sources.yaml; may also stand after the command.",
+)
 @click.pass_context
 async def app(ctx: click.Context, profile: str | None, sources: str | None) -> None:
     ctx.obj |= {"profile": profile, "sources": sources}
@@ -120,9 +150,10 @@ def call(args: Sequence[str]) -> int:
             error.show()
         _tell_as_data(error, error.format_message(), None, error.exit_code, shared)
         return error.exit_code
+    except SystemExit as ended:
+        # How asyncclick leaves once it has completed a word for a shell, or if nobody reads its help any more.
+        return 1 if ended.code and not isinstance(ended.__context__, BrokenPipeError) else 0
     except BaseException as error:  # noqa: BLE001 - whatever it is, it ends as a message and a code
-        if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
-            return 0  # asyncclick's end where nobody reads its help any more
         return _tell(error, shared)
 
 

@@ -7,12 +7,14 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncclick as click
 
 from sbkube.cli.console import Console, Output
+from sbkube.cli.help import HOW, OUTPUT, PART, PROJECT, RESUME, Argument, Command, Option
 from sbkube.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -65,96 +67,99 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def where_options(command: Decorated) -> Decorated:
-    for option in reversed(
-        (
-            click.argument("folder", required=False, type=click.Path()),
-            click.option("--app-dir", metavar="DIR", help="Folder of the project, from --base-dir."),
-            click.option(
-                "--base-dir", metavar="DIR", help="Folder to start from. [default: the current one]"
-            ),
-            click.option(
-                "--config-file",
-                "--config",
-                "-f",
-                metavar="FILE",
-                help="Config file to use instead of the usual ones.",
-            ),
-            click.option(
-                "--sources", "--source", metavar="FILE", help="Sources file to use instead of `sources.yaml`."
-            ),
-            click.option(
-                "--profile",
-                metavar="P",
-                help="Lay `config-P.yaml` and `sources-P.yaml` over. [env: SBKUBE_PROFILE]",
-            ),
-            click.option(
-                "--state-dir",
-                metavar="DIR",
-                help="Where runs are recorded. [default: .sbkube beside the config] [env: SBKUBE_STATE_DIR]",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+def together(*decorators: Callable[[Any], Any]) -> Callable[[Decorated], Decorated]:
+    """One decorator of several; the first stands first in the help."""
+
+    def decorate(command: Decorated) -> Decorated:
+        for one in reversed(decorators):
+            command = one(command)
+        return command
+
+    return decorate
+
+
+option = partial(click.option, cls=Option)
+argument = partial(click.argument, cls=Argument)
+
+where_options = together(
+    argument(
+        "folder",
+        required=False,
+        type=click.Path(),
+        group=PROJECT,
+        help="The project. [default: from here upward]",
+    ),
+    option("--app-dir", metavar="DIR", group=PROJECT, help="The same; may start from --base-dir."),
+    option("--base-dir", metavar="DIR", group=PROJECT, help="Where FOLDER starts from. [default: here]"),
+    option(
+        "--config-file",
+        "-f",
+        also=["--config"],
+        metavar="FILE",
+        group=PROJECT,
+        help="Instead of config.yaml or sbkube.yaml.",
+    ),
+    option("--sources", also=["--source"], metavar="FILE", group=PROJECT, help="Instead of sources.yaml."),
+    option(
+        "--profile",
+        metavar="P",
+        group=PROJECT,
+        help="Lay config-P.yaml and sources-P.yaml over. [env:SBKUBE_PROFILE]",
+    ),
+    option(
+        "--state-dir",
+        metavar="DIR",
+        group=PROJECT,
+        help="Where runs are recorded. [default: .sbkube] [env:SBKUBE_STATE_DIR]",
+    ),
+)
 
 
 def output_option(*choices: str) -> Callable[[Decorated], Decorated]:
-    return click.option(
+    *first, last = choices
+    return option(
         "--output",
-        "--format",
         "-o",
         "output",
+        also=["--format"],
+        metavar="FORM",
         type=click.Choice(choices),
         default="text",
         is_eager=True,
         callback=_remember_output,
-        help="Form of what goes to stdout.",
+        group=OUTPUT,
+        help=f"{', '.join(first)} or {last}, on stdout. [default: text]",
     )
 
 
-def _remember_output(ctx: click.Context, option: click.Parameter, output: str) -> str:
+def _remember_output(ctx: click.Context, _: click.Parameter, output: str) -> str:
     """An error that ends the command is told in the same form, whatever it is."""
     ctx.find_root().obj["output"] = output
     return output
 
 
-def selection_options(command: Decorated) -> Decorated:
-    for option in reversed(
-        (
-            click.option(
-                "--app", "apps", multiple=True, metavar="NAME", help="Only this app; may be repeated."
-            ),
-            click.option(
-                "-l",
-                "--label",
-                "labels",
-                multiple=True,
-                metavar="K=V",
-                help="Only apps with this label; all given must match.",
-            ),
-            click.option("--with-needs", is_flag=True, help="Also what the selected steps wait for."),
-        )
-    ):
-        command = option(command)
-    return command
+selection_options = together(
+    option("--app", "apps", multiple=True, metavar="NAME", group=PART, help="This app; may be repeated."),
+    option(
+        "--label",
+        "-l",
+        "labels",
+        multiple=True,
+        metavar="K=V",
+        group=PART,
+        help="Apps with this label; all given must match.",
+    ),
+    option("--with-needs", is_flag=True, group=PART, help="And what these wait for, if not done."),
+)
+
+stage_options = together(
+    option("--only", metavar=_STAGE, group=PART, help="This stage: prepare, build, template, deploy."),
+    option("--from-step", metavar=_STAGE, group=PART, help="This stage and later ones."),
+    option("--to-step", metavar=_STAGE, group=PART, help="This stage and earlier ones."),
+)
 
 
-def stage_options(command: Decorated) -> Decorated:
-    for option in reversed(
-        (
-            click.option(
-                "--only", metavar=_STAGE, help="Only this stage: prepare, build, template or deploy."
-            ),
-            click.option("--from-step", metavar=_STAGE, help="This stage and later ones."),
-            click.option("--to-step", metavar=_STAGE, help="This stage and earlier ones."),
-        )
-    ):
-        command = option(command)
-    return command
-
-
-class Resuming(click.Command):
+class Resuming(Command):
     """`--rerun-interrupted` may stand alone, so only what is behind a `=` is its value."""
 
     async def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -162,67 +167,59 @@ class Resuming(click.Command):
         return await super().parse_args(ctx, [f"{arg}=" if arg == alone else arg for arg in args])
 
 
-def resume_options(command: Decorated) -> Decorated:
-    for option in reversed(
-        (
-            click.option(
-                "--resume",
-                is_flag=True,
-                help="Go on with the last run: what failed, did not run, or changed.",
-            ),
-            click.option(
-                "--retry-failed", is_flag=True, help="Of the last run, what failed and what that held back."
-            ),
-            click.option(
-                "--continue-from",
-                metavar="STEP",
-                help="Of the last run, a stage, app or app:stage and all behind it.",
-            ),
-            click.option(
-                "--rerun-interrupted",
-                multiple=True,
-                metavar="[=STEP]",
-                help="Run again what was in flight when the last run died, and would ask: all, or this step.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+resume_options = together(
+    option("--resume", is_flag=True, group=RESUME, help="What failed, did not run, or changed since."),
+    option("--retry-failed", is_flag=True, group=RESUME, help="What failed, and what that held back."),
+    option(
+        "--continue-from",
+        metavar="STEP",
+        group=RESUME,
+        help="A stage, app or app:stage, and all behind it.",
+    ),
+    option(
+        "--rerun-interrupted",
+        multiple=True,
+        metavar="[=STEP]",
+        group=RESUME,
+        help="And commands that were cut off: all, or STEP.",
+    ),
+)
 
+target_option = option(
+    "--target",
+    metavar="cluster|DIR",
+    group=HOW,
+    help="Where deploys go. [default: as the project says]",
+)
 
-def run_options(command: Decorated) -> Decorated:
-    for option in reversed(
-        (
-            click.option(
-                "--target", metavar="cluster|DIR", help="Where deploys go. [default: what the project says]"
-            ),
-            click.option(
-                "--accept-target-change",
-                is_flag=True,
-                help="Take over apps in the target that another project deployed.",
-            ),
-            click.option("--dry-run", is_flag=True, help="Show what would run, and why; change nothing."),
-            click.option(
-                "--max-parallel",
-                "--max-workers",
-                "max_parallel",
-                type=click.IntRange(min=1),
-                metavar="N",
-                help="At most N steps at once. [env: SBKUBE_MAX_PARALLEL]",
-            ),
-            click.option("--no-parallel", is_flag=True, help="One step at a time."),
-            click.option("--fail-fast", is_flag=True, help="Start nothing more after the first failure."),
-            click.option(
-                "--timeout", metavar="TIME", help="Stop the whole run after this time, such as 90s or 1h30m."
-            ),
-            click.option(
-                "--helm", metavar="embedded|binary|PATH", help="Which Helm renders. [env: SBKUBE_HELM]"
-            ),
-            click.option("--no-progress", is_flag=True, help="Plain lines instead of the live table."),
-        )
-    ):
-        command = option(command)
-    return output_option("text", "json", "ndjson")(command)
+helm_option = option(
+    "--helm", metavar="HELM", group=HOW, help="embedded, binary or a path. [env:SBKUBE_HELM]"
+)
+
+run_options = together(
+    target_option,
+    option(
+        "--accept-target-change",
+        is_flag=True,
+        group=HOW,
+        help="Take over what another project deployed there.",
+    ),
+    option("--dry-run", is_flag=True, group=HOW, help="Show what would run and why; change nothing."),
+    option(
+        "--max-parallel",
+        also=["--max-workers"],
+        type=click.IntRange(min=1),
+        metavar="N",
+        group=HOW,
+        help="Steps at once, at most. [default: the project's limits] [env:SBKUBE_MAX_PARALLEL]",
+    ),
+    option("--no-parallel", is_flag=True, group=HOW, help="One step at a time."),
+    option("--fail-fast", is_flag=True, group=HOW, help="Start nothing more after the first failure."),
+    option("--timeout", metavar="TIME", group=HOW, help="End the run after this, as 90s or 1h30m."),
+    helm_option,
+    output_option("text", "json", "ndjson"),
+    option("--no-progress", is_flag=True, group=OUTPUT, help="Lines instead of a table that moves."),
+)
 
 
 def where_of(values: dict[str, Any]) -> Where:

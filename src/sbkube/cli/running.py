@@ -13,7 +13,7 @@ from sbkube.api import Asked, Outcome, Preview, Request, Start
 from sbkube.apps.fields import seconds
 from sbkube.cli.console import Console, plural
 from sbkube.cli.ending import Report, end_report
-from sbkube.cli.hints import naming_commands, run_flags
+from sbkube.cli.hints import naming_commands, run_flags, still_runs
 from sbkube.cli.listener import Listener
 from sbkube.cli.options import Where
 from sbkube.cli.records import latest
@@ -140,6 +140,7 @@ class RunSession:
             asked=self.request.asked,
             flags=self.where.flags,
             run_flags=run_flags(self.request),
+            leftovers=outcome.leftovers,
             signal=signal,
             why=self.control.why,
             log_path=lambda step, attempt: self.log_of(step, attempt, run),
@@ -234,7 +235,7 @@ def _from_here(path: Path) -> Path:
 
 
 def preview_rows(preview: Preview) -> list[tuple[str, str, str]]:
-    """Each step as `run`, `keep`, `run if …` or `leave`, with why; in graph order."""
+    """Each step as `run`, `keep`, `run if …`, `ask`, `wait`, `skip` or `leave`, with why; in graph order."""
     decision, rows = preview.decision, []
     for id, step in decision.steps.items():
         if id in decision.conditional and decision.to_run[id].startswith("if "):
@@ -242,6 +243,9 @@ def preview_rows(preview: Preview) -> list[tuple[str, str, str]]:
         elif id in decision.to_run:
             changed = ", ".join(preview.changes.get(id, ()))
             rows.append(("run", id, f"changed: {changed}" if changed else decision.to_run[id]))
+        elif id in decision.still_running:
+            action = "wait" if id in decision.undecided else "leave"
+            rows.append((action, id, still_runs(preview.leftovers[id])))
         elif id in decision.undecided:
             rows.append(
                 ("ask", id, f"was in flight when the run died; `--rerun-interrupted={id}` runs it again")

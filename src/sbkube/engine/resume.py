@@ -39,6 +39,11 @@ class Selection:
 
     These are steps whose `on_interrupt` is "ask", and those that could not be verified.
     """
+    still_running: Collection[str] = ()
+    """Interrupted steps whose earlier attempt outlived its process: not started beside it, whatever is asked for.
+
+    They are what is found, not what is asked for: one that is not in the graph is no mistake.
+    """
 
     @property
     def needs_a_run(self) -> bool:
@@ -75,7 +80,7 @@ class Decision:
     asked: frozenset[str]
     """Selected, so they count for the result of this process."""
     undecided: tuple[str, ...]
-    """Interrupted, and somebody must say whether to run them again."""
+    """Asked for, interrupted and not started: somebody must say so first, or the earlier attempt must end."""
     left: dict[str, str]
     """Not to run now and not done, each with the reason."""
     new_run: bool
@@ -86,6 +91,10 @@ class Decision:
     """Steps of the earlier run that are no longer in the graph."""
     stale: Mapping[str, Completion] = field(default_factory=dict)
     """Steps whose planned fingerprint differs from that of their last completion."""
+    asks: frozenset[str] = frozenset()
+    """Of `undecided`, what only `rerun_interrupted` starts; the rest starts once its earlier attempt has ended."""
+    still_running: frozenset[str] = frozenset()
+    """Interrupted steps whose earlier attempt has not ended; those that were asked for are `undecided`."""
 
 
 def goes_on(resume: Resume, selection: Selection, previous: ExecutionState | None) -> bool:
@@ -135,6 +144,8 @@ def decide(
         if previous is not None and resumes
         else (),
         stale=deciding.stale,
+        asks=frozenset(id for id in deciding.undecided if graph[id].on_interrupt == "ask"),
+        still_running=frozenset(deciding.still_running),
     )
 
 
@@ -155,6 +166,9 @@ class _Deciding:
         self.planned = {id: fingerprints[id].fingerprint for id in graph.steps}
         self.selection = selection
         self.resumes = resumes
+        self.still_running = {
+            id for id in selection.still_running if id in graph and self._status(id) is StepStatus.INTERRUPTED
+        }
         self.lost = {id for id in lost if self._completion(id) is not None}
         for id in self.lost:
             # A completion counts only while its output is there; else the start of the step could find it equal.
@@ -242,10 +256,20 @@ class _Deciding:
     # What becomes of each step
 
     def steps(self, new_run: bool) -> dict[str, StepExecution]:
-        return {
-            id: self._step(id, new_run) if step.enabled else self._skipped(id)
-            for id, step in self.graph.steps.items()
-        }
+        return {id: self._found(id, step.enabled, new_run) for id, step in self.graph.steps.items()}
+
+    def _found(self, id: str, enabled: bool, new_run: bool) -> StepExecution:
+        if id in self.still_running:
+            return self._kept_from_a_second_start(id)
+        return self._step(id, new_run) if enabled else self._skipped(id)
+
+    def _kept_from_a_second_start(self, id: str) -> StepExecution:
+        """Also in a new run and where nobody asks for it: by its key and attempt it is found again next time."""
+        if id in self.asked:
+            self.undecided.append(id)
+        else:
+            self.left[id] = "still running"
+        return replace(self.old[id], planned=self.planned[id])
 
     def _skipped(self, id: str) -> StepExecution:
         old = self.old.get(id) or StepExecution(id)

@@ -35,6 +35,15 @@ def embedded_is_installed() -> bool:
     return find_spec("helm_python") is not None
 
 
+def embedded_version() -> str | None:
+    """That of the SDK, which brings its own Helm."""
+    if not embedded_is_installed():
+        return None
+    from importlib.metadata import version
+
+    return version("helm-python-sdk")
+
+
 def _embedded(environ: Mapping[str, str], why: str) -> Choice:
     from .embedded import EmbeddedHelm
 

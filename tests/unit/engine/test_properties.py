@@ -434,6 +434,36 @@ def test_no_selection_forgets_a_failure_or_an_open_question_of_what_it_does_not_
             assert decision.steps[id].status is step.status
 
 
+@settings(max_examples=200, deadline=None)
+@given(edited_pasts(), st.data())
+def test_no_selection_starts_what_still_runs_and_everything_else_is_as_if_it_did_not(
+    found: Edited, data: st.DataObject
+) -> None:
+    graph, before = found.graph, found.before
+    some = st.sets(st.sampled_from(list(graph.steps)))
+    asked = data.draw(selections(graph))
+    asked["left_pending"] = data.draw(some) - set(asked.get("steps", graph.steps))
+    asked["rerun_interrupted"] = data.draw(some | st.booleans())
+    living = data.draw(some)
+    try:
+        decision = decided(graph, before, **asked, still_running=living)
+        other = decided(graph, before, **asked)
+    except NeedsNotMet:
+        return
+    running = {id for id in living if before.steps[id].status is StepStatus.INTERRUPTED}
+
+    assert decision.still_running == running
+    assert set(decision.undecided) == (set(other.undecided) - running) | (running & decision.asked)
+    assert list(decision.to_run) == [id for id in other.to_run if id not in running]
+    for id, step in decision.steps.items():
+        known = before.steps[id]
+        if id in running:
+            # By these two it is found again, however often this is decided.
+            assert (step.status, step.key, step.attempt) == (known.status, known.key, known.attempt)
+        else:
+            assert step.status is other.steps[id].status
+
+
 @thorough
 @given(pasts(), st.data())
 def test_with_needs_is_refused_nothing_that_could_be_run(

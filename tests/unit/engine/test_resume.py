@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sbkube.engine import (
+    ExecutionState,
     NeedsNotMet,
     NothingToResume,
     RunStatus,
@@ -576,6 +577,107 @@ def test_who_continues_from_an_interrupted_step_has_decided_about_it_and_not_abo
 
 def test_only_an_interruption_asks() -> None:
     assert not decided(ASKS, past(ASKS, exec="failed", next="blocked exec")).undecided
+
+
+# still running
+
+
+ORPHAN = graph_of(exec="", next="exec", later="~exec", other="")
+"""`rerun` unless a test says otherwise: what asks is held back anyway."""
+
+
+def outlived(**more: str) -> ExecutionState:
+    return past(ORPHAN, exec="interrupted", next="blocked exec", later="blocked exec", **more)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"resume": "unfinished"},
+        {"rerun_interrupted": True},
+        {"rerun_interrupted": ["exec"]},
+        {"retry_failed": True},
+        {"continue_from": ["exec"]},
+        {"config": "edited"},
+        {"resume": "no"},
+        {"steps": ["exec", "next", "later"]},
+        {"steps": ["next", "later"], "with_needs": True},
+        {"resume": "no", "steps": ["next", "later"], "with_needs": True},
+    ],
+)
+def test_what_still_runs_is_not_started_beside_itself_whatever_is_asked(options: dict[str, Any]) -> None:
+    before = outlived(other="failed")
+    decision = decided(ORPHAN, before, still_running=["exec"], **options)
+
+    assert {"next", "later"} <= set(to_run(decision)) <= {"next", "later", "other"}
+    assert decision.undecided == ("exec",)
+    assert decision.still_running == {"exec"}
+    assert decision.asks == set()
+    kept = decision.steps["exec"]
+    known = before.steps["exec"]
+    assert (kept.status, kept.key, kept.attempt) == (StepStatus.INTERRUPTED, known.key, known.attempt)
+
+
+def test_a_new_run_starts_what_does_not_still_run() -> None:
+    decision = decided(ORPHAN, outlived(), resume="no", still_running=["exec"])
+
+    assert decision.new_run
+    assert to_run(decision) == ["next", "later", "other"]
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_what_still_runs_and_asks_will_need_a_word_whoever_said_one(told: bool) -> None:
+    before = past(ASKS, exec="interrupted", next="blocked exec")
+    decision = decided(ASKS, before, rerun_interrupted=told, still_running=["exec"])
+
+    assert decision.undecided == ("exec",)
+    assert decision.asks == decision.still_running == {"exec"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"steps": ["other"]},
+        {"resume": "no", "steps": ["other"]},
+        {"resume": "no", "steps": ["other"], "left_pending": ["exec", "next", "later"]},
+        {"resume": "no", "steps": ["other"], "config": "edited"},
+    ],
+)
+def test_what_still_runs_is_known_as_such_to_the_next_run_though_nobody_asked_for_it(
+    options: dict[str, Any],
+) -> None:
+    decision = decided(ORPHAN, outlived(other="failed"), still_running=["exec"], **options)
+
+    assert to_run(decision) == ["other"]
+    assert not decision.undecided
+    assert decision.left["exec"] == "still running"
+    assert (decision.steps["exec"].status, decision.steps["exec"].attempt) == (StepStatus.INTERRUPTED, 1)
+    assert decision.steps["exec"].key == "key of 1"
+
+
+def test_what_still_runs_is_not_forgotten_while_it_is_disabled() -> None:
+    on, off = (StepGraph([Step("exec", enabled=is_on), Step("other")]) for is_on in (True, False))
+    disabled = decided(off, past(on, exec="interrupted"), still_running=["exec"])
+
+    assert not disabled.undecided
+    assert disabled.steps["exec"].status is StepStatus.INTERRUPTED
+    ended = decided(off, replace(past(off), steps=disabled.steps))
+    assert ended.steps["exec"].status is StepStatus.SKIPPED
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "cancelled", "pending", "blocked other"])
+def test_only_an_interrupted_step_still_runs(status: str) -> None:
+    before = past(ORPHAN, exec=status)
+
+    assert decided(ORPHAN, before, still_running=["exec"]) == decided(ORPHAN, before)
+
+
+def test_what_still_runs_and_left_the_graph_is_no_mistake() -> None:
+    decision = decided(graph_of(other=""), past(ORPHAN, exec="interrupted"), still_running=["exec"])
+
+    assert not decision.still_running
+    assert "exec" in decision.gone
 
 
 # disabled

@@ -18,7 +18,12 @@ from sbkube.cli.options import (
 )
 
 
-@click.command(cls=Resuming, name="apply", help="The same as `run`; `--app` brings what the app needs.")
+@click.command(
+    cls=Resuming,
+    name="apply",
+    help="The same as `run`; `--app` brings what the app needs.",
+    examples={"sbkube apply --app web": "the same as `run --app web --with-needs`"},
+)
 @where_options
 @resume_options
 @stage_options

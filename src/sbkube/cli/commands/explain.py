@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import asyncclick as click
 
-from sbkube.cli.options import console_for, where_of, where_options
+from sbkube.cli.help import Command
+from sbkube.cli.options import argument, console_for, target_option, where_of, where_options
 from sbkube.cli.records import NoRunYet, recorded, steps_named
 
 if TYPE_CHECKING:
@@ -21,11 +22,17 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    name="explain", help="Say why STEP (`app:stage`, or `app` for all its stages) ran, and would run."
+    cls=Command,
+    name="explain",
+    help="Say why STEP ran, what it waits for, and what `run --resume` would do with it and why.",
+    examples={
+        "sbkube explain web:deploy": "one step",
+        "sbkube explain web": "each stage of an app",
+    },
 )
-@click.argument("step")
+@argument("step", help="app:stage, or app for all its stages.")
 @where_options
-@click.option("--target", metavar="cluster|DIR", help="As for `run`.")
+@target_option
 async def command(*, step: str, target: str | None, **values: Any) -> int:
     from sbkube import api
     from sbkube.api import Asked, Request

@@ -9,16 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 import asyncclick as click
 
-from sbkube.cli.options import console_for, output_option, where_of, where_options
+from sbkube.cli.help import Command
+from sbkube.cli.options import console_for, option, output_option, where_of, where_options
 from sbkube.cli.records import NoRunYet, recorded
 
 if TYPE_CHECKING:
     from sbkube.report.history import RunRow
 
 
-@click.command(name="history", help="List the runs of a project, newest first.")
+@click.command(
+    cls=Command,
+    name="history",
+    help="List the runs of a project, newest first.",
+    examples={
+        "sbkube history -n 5": "the last five",
+        "sbkube history -o ndjson": "one run a line, for other tools",
+    },
+)
 @where_options
-@click.option("--limit", "-n", type=click.IntRange(min=1), default=20, show_default=True, help="How many.")
+@option("--limit", "-n", type=click.IntRange(min=1), metavar="N", default=20, help="At most N. [default: 20]")
 @output_option("text", "json", "ndjson")
 async def command(*, output: Any, limit: int, **values: Any) -> int:
     from sbkube.report.history import RunRow

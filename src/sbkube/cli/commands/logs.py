@@ -11,7 +11,16 @@ from urllib.parse import unquote
 
 import asyncclick as click
 
-from sbkube.cli.options import Where, command_line, console_for, where_of, where_options
+from sbkube.cli.help import Command
+from sbkube.cli.options import (
+    Where,
+    argument,
+    command_line,
+    console_for,
+    option,
+    where_of,
+    where_options,
+)
 from sbkube.cli.records import NoRunYet, newest, recorded, steps_named
 from sbkube.errors import SbkubeError
 
@@ -37,13 +46,19 @@ class Log:
     path: Path
 
 
-@click.command(name="logs", help="Print what STEP (`app:stage`, or `app` for all its stages) logged.")
-@click.argument("step")
-@where_options
-@click.option(
-    "--run", "run", type=click.IntRange(min=1), metavar="N", help="Of this run. [default: the last]"
+@click.command(
+    cls=Command,
+    name="logs",
+    help="Print what STEP logged.",
+    examples={
+        "sbkube logs web:deploy": "every attempt in the last run",
+        "sbkube logs web --run 12": "all stages of an app, in an earlier run",
+    },
 )
-@click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="Only this attempt. [default: all]")
+@argument("step", help="app:stage, or app for all its stages.")
+@option("--run", type=click.IntRange(min=1), metavar="N", help="Of this run. [default: the last]")
+@option("--attempt", type=click.IntRange(min=1), metavar="N", help="Of this attempt. [default: all]")
+@where_options
 async def command(*, step: str, run: int | None, attempt: int | None, **values: Any) -> int:
     where, console = where_of(values), console_for()
     reader = recorded(where)

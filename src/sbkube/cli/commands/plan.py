@@ -17,10 +17,12 @@ from sbkube.cli.options import (
     Resuming,
     asked_of,
     console_for,
+    helm_option,
     output_option,
     resume_options,
     selection_options,
     stage_options,
+    target_option,
     where_of,
     where_options,
 )
@@ -30,13 +32,21 @@ from sbkube.engine import Decision, StepStatus
 from sbkube.planning import missing_files
 
 
-@click.command(cls=Resuming, name="plan", help="Show what a run would do, and why.")
+@click.command(
+    cls=Resuming,
+    name="plan",
+    help="Show what a run would do, and why: the same as `run --dry-run`. Changes nothing.",
+    examples={
+        "sbkube plan --resume": "what is left of the last run, and what changed",
+        "sbkube plan --app web -o json": "one app, as a document",
+    },
+)
 @where_options
 @resume_options
 @stage_options
 @selection_options
-@click.option("--target", metavar="cluster|DIR", help="Where deploys go.")
-@click.option("--helm", metavar="embedded|binary|PATH", help="Which Helm would render. [env: SBKUBE_HELM]")
+@target_option
+@helm_option
 @output_option("text", "json", "ndjson")
 async def command(*, output: Any, target: str | None, helm: str | None, **values: Any) -> int:
     where = where_of(values)

@@ -22,7 +22,17 @@ from sbkube.cli.options import (
 )
 
 
-@click.command(cls=Resuming, name="run", help="Run a project, or go on with its last run.")
+@click.command(
+    cls=Resuming,
+    name="run",
+    help="Run a project, or go on with its last run.",
+    examples={
+        "sbkube run": "everything, as a new run",
+        "sbkube run --resume": "what the last run left, and what changed since",
+        "sbkube run --app web --only template": "one stage of one app",
+        "sbkube run --profile prod --dry-run": "only show what would run, and why",
+    },
+)
 @where_options
 @resume_options
 @stage_options
@@ -33,7 +43,12 @@ async def command(**values: Any) -> int:
 
 
 def stage_command(stage: str) -> click.Command:
-    @click.command(cls=Resuming, name=stage, help=f"Run the stage {stage}; the same as `run --only {stage}`.")
+    @click.command(
+        cls=Resuming,
+        name=stage,
+        help=f"Run the stage {stage}; the same as `run --only {stage}`.",
+        examples={f"sbkube {stage} --app web --with-needs": "of one app, after what it needs"},
+    )
     @where_options
     @resume_options
     @selection_options

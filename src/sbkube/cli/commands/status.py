@@ -7,11 +7,20 @@ from typing import Any
 import asyncclick as click
 
 from sbkube.cli.console import Console
+from sbkube.cli.help import Command
 from sbkube.cli.options import console_for, output_option, where_of, where_options
 from sbkube.cli.records import newest, recorded
 
 
-@click.command(name="status", help="Show how the last run stands.")
+@click.command(
+    cls=Command,
+    name="status",
+    help="Show how the last run stands.",
+    examples={
+        "sbkube status --profile prod": "the last run of a profile",
+        "sbkube status -o json | jq .counts": "as a document, for other tools",
+    },
+)
 @where_options
 @output_option("text", "json")
 async def command(*, output: Any, **values: Any) -> int:

@@ -11,15 +11,16 @@ import asyncclick as click
 
 from sbkube.cli.console import plural
 from sbkube.cli.failures import OK, USAGE
-from sbkube.cli.options import console_for, output_option, where_of, where_options
+from sbkube.cli.help import Command
+from sbkube.cli.options import console_for, output_option, target_option, where_of, where_options
 
 if TYPE_CHECKING:
     from sbkube.api import Finding
 
 
-@click.command(name="validate", help="Check a project without running anything.")
+@click.command(cls=Command, name="validate", help="Check a project without running anything.")
 @where_options
-@click.option("--target", metavar="cluster|DIR", help="Where deploys would go.")
+@target_option
 @output_option("text", "json")
 async def command(*, output: Any, target: str | None, **values: Any) -> int:
     from sbkube import api
