@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from . import binaries
 from .client import Cluster
 from .control_plane import ControlPlane
 
 HERE = Path(__file__).parent
-OUR_OWN = {"control_plane", "another_control_plane"}
 LABEL = "sbkube.test/namespace"
 
 
@@ -31,20 +31,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in ours:
         item.add_marker("cluster")
     if named():
-        other = [item for item in ours if OUR_OWN.intersection(getattr(item, "fixturenames", ()))]
+        other = [item for item in ours if "programs" in getattr(item, "fixturenames", ())]
         items[:] = [item for item in items if item not in other]
         config.hook.pytest_deselected(items=other)
 
 
 @pytest.fixture(scope="session")
-def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+def programs() -> None:
+    """For what needs a control plane of our own, so cannot run on any other cluster."""
+    binaries.found()
+
+
+@pytest.fixture(scope="session")
+def control_plane(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """Our own, one for all tests, which leave it as it was."""
     with ControlPlane(tmp_path_factory.mktemp("control-plane")) as plane:
         yield plane
 
 
 @pytest.fixture
-def another_control_plane(tmp_path: Path) -> Iterator[ControlPlane]:
+def another_control_plane(programs: None, tmp_path: Path) -> Iterator[ControlPlane]:
     with ControlPlane(tmp_path / "another-control-plane") as plane:
         yield plane
 

@@ -54,6 +54,7 @@ with ControlPlane(Path(sys.argv[1])) as plane:
 """
 
 
+@pytest.mark.usefixtures("programs")
 def test_everything_ends_when_the_starter_is_killed(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(TESTS)}
     command = [sys.executable, "-c", STARTER, str(tmp_path)]
@@ -76,6 +77,7 @@ def living(pids: list[str]) -> list[str]:
     return [state for state in listed.split() if not state.startswith("Z")]
 
 
+@pytest.mark.usefixtures("programs")
 def test_one_started_by_hand_runs_until_it_is_taken_down(tmp_path: Path) -> None:
     def by_hand(command: str) -> subprocess.CompletedProcess[str]:
         line = [sys.executable, "-m", "tests.cluster", command, "--folder", str(tmp_path)]
