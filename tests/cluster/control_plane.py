@@ -107,7 +107,10 @@ class ControlPlane:
 
     def writes(self, user: str = "admin") -> list[Write]:
         """What a user sent to change something, in order, from the audit log (written before each answer)."""
-        events = map(json.loads, (self.folder / "audit.log").read_text().splitlines())
+        whole, _, _ = (
+            (self.folder / "audit.log").read_text().rpartition("\n")
+        )  # the last line may be under way
+        events = map(json.loads, whole.splitlines())
         return [_write(event) for event in events if event["user"]["username"] == user]
 
     def _prepare(self, group: Group, programs: dict[str, Path]) -> None:

@@ -38,7 +38,9 @@ class Group:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._lock.close()
-            raise AlreadyRunning(f"a control plane already runs in {folder}") from None
+            raise AlreadyRunning(
+                f"a control plane already runs in {folder}; `python -m tests.cluster down` ends it"
+            ) from None
         self._leader = 0  # a group of its own
         self._watchdog = self.start(["sh", "-c", WATCHDOG], stdin=subprocess.PIPE)
         self._leader = self._watchdog.pid

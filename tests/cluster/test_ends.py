@@ -88,7 +88,8 @@ def test_one_started_by_hand_runs_until_it_is_taken_down(tmp_path: Path) -> None
         assert kubeconfig == Path(by_hand("kubeconfig").stdout.strip())
         assert len(Cluster(kubeconfig).find("nodes")) == 4
         again = by_hand("up")
-        assert (again.returncode, again.stderr) == (1, f"a control plane already runs in {tmp_path}\n")
+        assert again.returncode == 1
+        assert again.stderr.startswith(f"a control plane already runs in {tmp_path}; ")
     finally:
         assert by_hand("down").stderr == "the control plane has ended\n"
     assert by_hand("down").stderr == "no control plane runs\n"
