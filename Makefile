@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-slow check bench clean
+.PHONY: demo test test-slow test-cluster cluster-up cluster-down check bench clean
 
 demo: .venv/.helm
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/demo.sh
@@ -14,7 +14,18 @@ test: .venv/.test
 	$(BIN)/pytest -n 2 $(ARGS)
 
 test-slow: .venv/.test
-	$(BIN)/pytest -n 2 -m slow --timeout 900 $(ARGS)
+	$(BIN)/pytest -n 2 -m "slow and not cluster" --timeout 900 $(ARGS)
+
+# On a control plane built with Go (minutes, once), or on the throw-away cluster that SBKUBE_TEST_KUBECONFIG names.
+test-cluster: .venv/.test
+	@test -n "$$SBKUBE_TEST_KUBECONFIG" || $(BIN)/python -m tests.cluster build
+	$(BIN)/pytest -m cluster --timeout 300 $(ARGS)
+
+cluster-up: .venv/.python
+	@$(BIN)/python -m tests.cluster up
+
+cluster-down: .venv/.python
+	@$(BIN)/python -m tests.cluster down
 
 check: .venv/.check
 	$(BIN)/ruff check

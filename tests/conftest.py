@@ -10,6 +10,8 @@ import pytest
 from hypothesis import settings
 from trio.testing import MockClock
 
+from cluster.binaries import left_out
+
 # How long an example takes says something about the machine, not about the code.
 settings.register_profile("sbkube", deadline=None)
 settings.load_profile("sbkube")
@@ -25,6 +27,11 @@ def anyio_backend(request: pytest.FixtureRequest) -> Backend:
     return str(request.param)
 
 
-def pytest_report_header() -> str:
+def pytest_report_header() -> list[str]:
     found = os.environ.get("SBKUBE_TEST_HELM") or shutil.which("helm")
-    return f"helm programs: {found or 'none, so the contract runs on the embedded Helm alone'}"
+    lines = [f"helm programs: {found or 'none, so the contract runs on the embedded Helm alone'}"]
+    if named := os.environ.get("SBKUBE_TEST_KUBECONFIG"):
+        lines.append(f"cluster: that of {named}, without the tests that need a control plane of our own")
+    elif reason := left_out():
+        lines.append(f"cluster: its tests are left out: {reason}")
+    return lines

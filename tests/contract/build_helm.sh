@@ -2,7 +2,7 @@
 # Builds the helm binaries that the contract tests compare with, once per version, and prints their paths joined by `:`.
 # Without Go it says so on stderr, prints nothing and succeeds: the tests then run on the embedded Helm alone.
 set -eu
-cache="${XDG_CACHE_HOME:-$HOME/.cache}/sbkube-test"
+cache="${SBKUBE_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sbkube-test}"
 paths=
 
 build() { # version, package

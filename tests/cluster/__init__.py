@@ -1,0 +1,1 @@
+"""A Kubernetes control plane of our own: its programs built with Go, run as plain processes on loopback."""
