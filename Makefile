@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-slow test-cluster cluster-up cluster-down check bench clean
+.PHONY: demo demo-cluster test test-slow test-cluster cluster-up cluster-down check bench clean
 
 demo: .venv/.helm
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/demo.sh
@@ -20,6 +20,10 @@ test-slow: .venv/.test
 test-cluster: .venv/.test
 	@test -n "$$SBKUBE_TEST_KUBECONFIG" || $(BIN)/python -m tests.cluster build
 	$(BIN)/pytest -m cluster --timeout 300 $(ARGS)
+
+# The programs come from where the tests build them: nothing but Go is needed.
+demo-cluster: .venv/.helm
+	@sh examples/with-control-plane.sh "$(CURDIR)/$(BIN)" sh examples/demo-cluster.sh
 
 cluster-up: .venv/.python
 	@$(BIN)/python -m tests.cluster up

@@ -140,3 +140,25 @@ def node(name: str) -> dict[str, Any]:
         "metadata": {"name": name, "labels": labels, "annotations": {"kwok.x-k8s.io/node": "fake"}},
         "status": {"allocatable": room, "capacity": room},
     }
+
+
+def storage() -> list[dict[str, Any]]:
+    """A default storage class, and volumes that wait for their claims: nothing here would make any."""
+    name, default = "standard", "storageclass.kubernetes.io/is-default-class"
+    made = {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": name, "annotations": {default: "true"}},
+        "provisioner": "kubernetes.io/no-provisioner",
+    }
+    return [made, *(_volume(f"volume-{number}", name) for number in range(1, 21))]
+
+
+def _volume(name: str, storage_class: str) -> dict[str, Any]:
+    spec = {
+        "capacity": {"storage": "100Gi"},
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": storage_class,
+        "hostPath": {"path": "/nowhere"},
+    }
+    return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec}

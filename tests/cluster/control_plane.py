@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from . import binaries
 from .client import Cluster
-from .commands import USERS, commands, kubeconfig, kubeconfig_text, node, token, tokens
+from .commands import USERS, commands, kubeconfig, kubeconfig_text, node, storage, token, tokens
 from .processes import Group, Process
 from .stages import stages
 
@@ -68,6 +68,7 @@ class ControlPlane:
             self.api_server.start()
             self.api_server.wait_ready()
             self.start_controllers()
+            self.as_user("controllers").apply(*storage())
         except BaseException:
             self.stop()
             raise
