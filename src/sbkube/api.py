@@ -19,7 +19,7 @@ from anyio.to_thread import run_sync
 
 from sbkube import checking
 from sbkube.checking import Checked, Finding, findings_of
-from sbkube.choosing import Helms, TargetWishes, choose_target
+from sbkube.choosing import TargetWishes
 from sbkube.config.loading import find_project, load_project, refuse_not_yet
 from sbkube.config.project import Project
 from sbkube.config.without_effect import without_effect
@@ -42,7 +42,7 @@ from sbkube.errors import SbkubeError
 from sbkube.leftovers import Attempt, Leftover, find_leftovers
 from sbkube.planning import Asked
 from sbkube.targets.cluster.decide import PendingPolicy
-from sbkube.wiring import Planned, Workshop, state_folder
+from sbkube.wiring import Planned, Workshop, open_workshop, state_folder
 
 __all__ = [
     "Asked",
@@ -318,10 +318,8 @@ async def _is_outdated(known: _Known, reader: FileReader, project: Project, work
 
 
 def _workshop(project: Project, request: Request, environ: Mapping[str, str]) -> Workshop:
-    state = state_folder(project.folder, request.state_dir, environ)
-    helms = Helms(request.helm or environ.get("SBKUBE_HELM") or None, environ)
     wishes = TargetWishes(request.target, request.accept_target_change, request.force, request.pending)
-    return Workshop(project, state, choose_target(project, wishes, state, helms), environ, helms)
+    return open_workshop(project, environ, wishes, state_dir=request.state_dir, helm=request.helm)
 
 
 async def _plan_of(reader: FileReader, run: ExecutionState | None) -> Plan | None:

@@ -23,7 +23,7 @@ from sbkube.apps.files import FileInput, digest_input
 from sbkube.apps.helm import HelmApp
 from sbkube.apps.log import StepLog
 from sbkube.apps.work import Json, Outputs, OutputUnwritable, Work
-from sbkube.choosing import Helms
+from sbkube.choosing import Helms, TargetWishes, choose_target
 from sbkube.config.project import Project
 from sbkube.engine import (
     ExecutionState,
@@ -267,6 +267,20 @@ class Workshop:
 
 def log_path(state: Path, app: str, stage: str, run: int, attempt: int) -> Path:
     return state / "runs" / f"{run:06}" / "logs" / f"{quote(app, safe='')}.{stage}.{attempt}.log"
+
+
+def open_workshop(
+    project: Project,
+    environ: Mapping[str, str],
+    wishes: TargetWishes,
+    *,
+    state_dir: str | None = None,
+    helm: str | None = None,
+) -> Workshop:
+    """By what flags say and, where they do not, the environment and the project. Starts and touches nothing yet."""
+    state = state_folder(project.folder, state_dir, environ)
+    helms = Helms(helm or environ.get("SBKUBE_HELM") or None, environ)
+    return Workshop(project, state, choose_target(project, wishes, state, helms), environ, helms)
 
 
 async def digest_all(files: Iterable[FileInput]) -> dict[Path, str | None]:

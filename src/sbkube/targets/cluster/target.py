@@ -119,13 +119,17 @@ class ClusterTarget:
         """Nothing: a lint job need not reach the cluster."""
         return []
 
-    async def start(self) -> None:
+    async def check(self) -> None:
+        """Raises `ClusterUnreachable` and `AnotherCluster`; changes nothing, here or there."""
         releases = await self.releases()
         self.server = await releases.server()
-        remembered = self.identities.of(self.cluster)
         if not self.accept_change:
-            refuse_another_cluster(self.cluster, remembered, self.server.uid)
-        if self.server.uid and self.server.uid != remembered:
+            refuse_another_cluster(self.cluster, self.identities.of(self.cluster), self.server.uid)
+
+    async def start(self) -> None:
+        await self.check()
+        assert self.server is not None
+        if self.server.uid and self.server.uid != self.identities.of(self.cluster):
             await run_sync(self.identities.remember, self.cluster, self.server.uid)
 
     async def deploy(self, deployment: Deployment, log: Log) -> Deployed:
