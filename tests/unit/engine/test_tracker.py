@@ -400,3 +400,19 @@ async def test_tracking_in_files_loses_no_end_to_a_cancelled_scope(tmp_path: Any
     found = await FileStore.read(tmp_path).latest()
     assert found is not None
     assert set(statuses(found).values()) == {"cancelled"}
+
+
+async def test_what_the_listener_raised_is_raised_once_when_all_is_recorded() -> None:
+    def listen(event: Event) -> None:
+        raise ZeroDivisionError(type(event).__name__)
+
+    store = MemoryStore()
+    tracker = ExecutionTracker(store, on_event=listen)
+    await tracker.start_execution(["a"])
+    async with tracker.track_step("a"):
+        pass
+    with pytest.raises(ZeroDivisionError, match="StepStarted"):
+        await tracker.end_execution()
+
+    assert (await latest(store)).is_complete
+    tracker.raise_what_the_listener_raised()
