@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -167,6 +168,17 @@ async def test_what_changed_is_told_against_a_run_that_ended_between_planning_an
 
     assert starts[0].changes == {"a:deploy": ["commands"]}
     assert ledger(folder) == ["a", "c", "a"]
+
+
+async def test_the_journal_says_what_was_asked_for(folder: Path) -> None:
+    project = load(folder, effect("a") + effect("b"))
+    await api.run(project, Request(Asked(apps=("a", "b"), with_needs=True), max_parallel=3), environ=ENV)
+    await api.run(project, environ=ENV)
+    journals = sorted((folder / ".sbkube/journal").iterdir())
+    heads = [json.loads(journal.read_text().splitlines()[0]) for journal in journals]
+
+    asked = {"apps": ["a", "b"], "with_needs": True, "max_parallel": 3}
+    assert [head["command"] for head in heads] == [asked, {}]
 
 
 async def test_the_first_run_already_compares_secrets_by_the_key_that_stays(folder: Path) -> None:

@@ -16,6 +16,7 @@ from sbkube.engine import (
     Event,
     FailurePolicy,
     Fenced,
+    InputsChanged,
     Limits,
     MemoryStore,
     NeedsNotMet,
@@ -391,10 +392,23 @@ async def test_an_error_without_words_is_told_by_its_name_and_a_long_one_is_cut(
     async def loud(step: StepContext) -> None:
         raise ValueError("x" * 10_000 + "\udc80")
 
-    state = await run_once(Step("silent", silent), Step("loud", loud))
+    async def just_right(step: StepContext) -> None:
+        raise ValueError("x" * 2048)
+
+    state = await run_once(Step("silent", silent), Step("loud", loud), Step("just_right", just_right))
 
     assert state.steps["silent"].error == "KeyboardError"
-    assert len(state.steps["loud"].error or "") == 2048
+    assert state.steps["loud"].error == "x" * 2047 + "…"
+    assert state.steps["just_right"].error == "x" * 2048
+
+
+async def test_the_hint_of_an_error_is_recorded_with_it() -> None:
+    async def fail(step: StepContext) -> None:
+        raise InputsChanged(["values.yaml"])
+
+    error = (await run_once(Step("a", fail))).steps["a"].error
+
+    assert error == f"inputs changed during the run: values.yaml ({InputsChanged([]).hint})"
 
 
 class KeyboardError(Exception):
