@@ -76,5 +76,5 @@ def opening_of(
         run=goes_on_with.run if goes_on_with else None,
         resumed_from=goes_on_with.resumed_from if goes_on_with else decision.resumed_from,
         metadata=as_json(dict(metadata or {}), "metadata of the run"),
-        command=as_json(command, "command"),
+        command=command,
     )

@@ -111,7 +111,7 @@ async def run_graph(
     `on_decision` ends the run.
 
     Raises before anything runs, and then nothing was changed: `UnknownPool`, `UnknownStep`, `InputsNotJson`,
-    `ResultNotJson` (metadata, command), `NeedsNotMet`, `NothingToResume`, `TimeLimitExceeded` (an `output_holds`, or the
+    `ResultNotJson` (the metadata), `NeedsNotMet`, `NothingToResume`, `TimeLimitExceeded` (an `output_holds`, or the
     deadline came first), and what the store and an `output_holds` raise. During the run: `StateNotSaved` (running
     bodies may finish, nothing more starts) and `Fenced`. When the host cancels its scope, the cancellation passes
     through after the ends are recorded.

@@ -88,9 +88,9 @@ class ExecutionTracker:
 
         `resume`: "no" a new run; "unfinished" goes on unless the newest is complete; "always" even then. A
         changed graph, input or `config` (JSON) makes a new run that takes over what still holds. `metadata` and
-        `command` are JSON, for people. Raises `UnknownStep`, `InputsNotJson`, `ResultNotJson` (metadata, command),
+        `command` are JSON, for people. Raises `UnknownStep`, `InputsNotJson`, `ResultNotJson` (the metadata),
         `NeedsNotMet`, `NothingToResume`, `TimeLimitExceeded`, what a graph of ids and an `output_holds` raise, and
-        `StateNotWritable`, `StateCorrupt`, `StateTooNew`, `Fenced` of the store; then nothing was changed.
+        `StateNotWritable` (also a `command` that is no JSON), `StateCorrupt`, `StateTooNew`, `Fenced` of the store; then nothing was changed.
         """
         graph = steps if isinstance(steps, StepGraph) else StepGraph(Step(id) for id in steps)
         while True:

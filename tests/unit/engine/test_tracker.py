@@ -437,12 +437,9 @@ async def test_the_hash_of_the_config_tells_one_from_another() -> None:
     assert await hash_of({"a": 1}) != await hash_of({"a": 2})
 
 
-async def test_the_command_is_in_the_head_of_the_journal_and_must_be_json(tmp_path: Path) -> None:
+async def test_the_command_is_in_the_head_of_the_journal(tmp_path: Path) -> None:
     async with FileStore.open(tmp_path) as store:
-        tracker = ExecutionTracker(store)
-        await tracker.start_execution(["a"], command={"only": "prepare"})
-        with pytest.raises(ResultNotJson, match="command"):
-            await tracker.start_execution(["a"], command=object())
+        await ExecutionTracker(store).start_execution(["a"], command={"only": "prepare"})
 
     head = json.loads((tmp_path / "journal/000001.jsonl").read_text().splitlines()[0])
     assert head["command"] == {"only": "prepare"}
