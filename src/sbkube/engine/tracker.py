@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ from .opening import consider, opening_of
 from .resume import EVERYTHING, Decision, Resume, Selection, goes_on
 from .state import (
     ExecutionState,
-    RunStatus,
     StepExecution,
     StepStatus,
     apply_change,
@@ -151,22 +150,7 @@ class ExecutionTracker:
     @property
     def state(self) -> ExecutionState:
         """The run as it stands now, all its steps included."""
-        opened = self._open()
-        return ExecutionState(
-            run_id=opened.run_id,
-            profile=opened.profile,
-            namespace=opened.namespace,
-            started_at=opened.started_at,
-            completed_at=None,
-            status=RunStatus.IN_PROGRESS,
-            steps=dict(self._steps),
-            config_hash=opened.config_hash,
-            metadata=opened.metadata,
-            run=opened.run,
-            journal=opened.journal,
-            plan_hash=opened.plan_hash,
-            resumed_from=opened.resumed_from,
-        )
+        return replace(self._open(), steps=dict(self._steps))
 
     @property
     def run(self) -> int:
