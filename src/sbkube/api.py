@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import anyio
@@ -274,6 +274,7 @@ async def run(
                 profile=project.profile,
                 namespace=project.namespace,
                 metadata={**(metadata or {}), "config_file": _config_file(project)},
+                command=_given(request),
             )
             pruned = await workshop.tidy(state, request.asked)
         finally:
@@ -344,6 +345,12 @@ def _workers(project: Project) -> int | None:
 def _policy(project: Project, request: Request) -> FailurePolicy:
     stops = request.fail_fast or project.settings.on_failure in ("stop", "rollback")
     return FailurePolicy.FAIL_FAST if stops else FailurePolicy.KEEP_GOING
+
+
+def _given(request: Request) -> dict[str, object]:
+    """What differs from a plain run, for people who read the journal."""
+    plain, given = ({**asdict(one), **asdict(one.asked)} for one in (Request(), request))
+    return {name: value for name, value in given.items() if name != "asked" and value != plain[name]}
 
 
 def _config_file(project: Project) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import anyio
@@ -12,7 +13,7 @@ import pytest
 from sbkube import api
 from sbkube.api import Asked, Request, Start
 from sbkube.config.project import Project
-from sbkube.engine import Event, NeedsNotMet, RunControl, RunLocked, StepsFailed, StepStatus
+from sbkube.engine import Event, FileStore, NeedsNotMet, RunControl, RunLocked, StepsFailed, StepStatus
 from sbkube.errors import ConfigError, NotYet
 from sbkube.helm.base import HelmMissing
 
@@ -115,6 +116,98 @@ async def test_two_runs_at_once_are_refused_and_the_first_goes_on(folder: Path) 
     latest = await api.state_of(project, environ=ENV).latest()
     assert latest is not None
     assert latest.steps["a:deploy"].status in (StepStatus.CANCELLED, StepStatus.PENDING)
+
+
+def just_before_the_lock(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Awaitable[object]]) -> None:
+    """Lets something happen once between the planning of a run and its lock."""
+    really, once = FileStore.open, [act]
+
+    @contextlib.asynccontextmanager
+    async def opened(path: Path) -> AsyncIterator[FileStore]:
+        if once:
+            await once.pop()()
+        async with really(path) as store:
+            yield store
+
+    monkeypatch.setattr(FileStore, "open", opened)
+
+
+GEN_AND_WEB = """\
+  gen: {type: exec, commands: ['echo number $SBKUBE_ATTEMPT', 'echo gen >> ledger', 'cp o.yaml made.yaml']}
+  web: {type: yaml, manifests: [made.yaml], depends_on: [gen]}
+"""
+"""web reads what gen makes, so it needs gen."""
+
+
+def gen_and_web(folder: Path) -> Project:
+    (folder / "o.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: made}\n")
+    return load(folder, GEN_AND_WEB)
+
+
+async def test_a_run_that_ended_between_planning_and_the_lock_is_the_one_that_a_resume_goes_on_with(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, starts = gen_and_web(folder), list[Start]()
+    just_before_the_lock(monkeypatch, lambda: api.run(project, environ=ENV))
+    outcome = await api.run(project, Request(Asked(resume=True)), environ=ENV, on_start=starts.append)
+
+    assert starts[0].previous is not None
+    assert (starts[0].previous.run, outcome.state.run) == (1, 1)
+    assert list(outcome.decision.to_run) == []
+    assert ledger(folder) == ["gen"]
+
+
+async def test_what_changed_is_told_against_a_run_that_ended_between_planning_and_the_lock(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await api.run(load(folder, effect("a")), environ=ENV)
+    meanwhile = load(folder, effect("a").replace("echo a", "echo c"))
+    project, starts = load(folder, effect("a")), list[Start]()
+    just_before_the_lock(monkeypatch, lambda: api.run(meanwhile, environ=ENV))
+    await api.run(project, Request(Asked(resume=True)), environ=ENV, on_start=starts.append)
+
+    assert starts[0].changes == {"a:deploy": ["commands"]}
+    assert ledger(folder) == ["a", "c", "a"]
+
+
+async def test_the_journal_says_what_was_asked_for(folder: Path) -> None:
+    project = load(folder, effect("a") + effect("b"))
+    await api.run(project, Request(Asked(apps=("a", "b"), with_needs=True), max_parallel=3), environ=ENV)
+    await api.run(project, environ=ENV)
+    journals = sorted((folder / ".sbkube/journal").iterdir())
+    heads = [json.loads(journal.read_text().splitlines()[0]) for journal in journals]
+
+    asked = {"apps": ["a", "b"], "with_needs": True, "max_parallel": 3}
+    assert [head["command"] for head in heads] == [asked, {}]
+
+
+async def test_the_first_run_already_compares_secrets_by_the_key_that_stays(folder: Path) -> None:
+    secret = "  a: {type: exec, env: {T: {from_env: TOKEN}}, commands: ['echo a >> ledger']}\n"
+    project, resume = load(folder, secret), Request(Asked(resume=True))
+    await api.run(project, environ={**ENV, "TOKEN": "one"})
+    again = await api.run(project, resume, environ={**ENV, "TOKEN": "one"})
+    assert list(again.decision.to_run) == []
+    changed = await api.run(project, resume, environ={**ENV, "TOKEN": "two"})
+    assert list(changed.decision.to_run) == ["a:deploy"]
+
+
+async def test_attempts_of_a_step_that_was_taken_over_in_between_have_logs_of_their_own(folder: Path) -> None:
+    project, stopped = gen_and_web(folder), RunControl()
+    stopped.stop()
+    again = Request(Asked(continue_from="gen:"))
+    await api.run(project, environ=ENV)
+    left = await api.run(project, again, environ=ENV, control=stopped)
+    assert left.state.steps["gen:deploy"].status is StepStatus.PENDING
+    kept = await api.run(project, Request(Asked(resume=True, apps=("web",))), environ=ENV)
+    assert kept.state.steps["gen:deploy"].metadata["reused_from"] == 1
+    outcome = await api.run(project, again, environ=ENV)
+
+    assert (outcome.state.run, outcome.state.steps["gen:deploy"].attempt) == (1, 2)
+    logs = folder / ".sbkube/runs/000001/logs"
+    assert {log.name: log.read_text() for log in logs.glob("gen.*")} == {
+        "gen.deploy.1.log": "number 1\n",
+        "gen.deploy.2.log": "number 2\n",
+    }
 
 
 async def test_check_says_what_would_fail_and_creates_nothing(folder: Path) -> None:

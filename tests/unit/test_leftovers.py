@@ -8,11 +8,13 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
+from sbkube import api
+from sbkube.engine import ExecutionTracker, Fenced, FileStore, StepStatus
 from sbkube.leftovers import Attempt, Leftover, Process, find_leftovers, from_ps, sort_out
 
 
@@ -184,3 +186,36 @@ def test_what_ps_says_on_macos_is_read() -> None:
     )
 
     assert found(*from_ps(told)) == Leftover((4711, 4712), "kill -- -4711")
+
+
+# When it is looked for
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.mark.anyio
+async def test_a_command_is_found_whose_sbkube_lived_when_the_state_was_read(
+    tmp_path: Path, commands: Commands
+) -> None:
+    """It dies between that look and the lock; here the holder that was noted never dies."""
+    again = "{type: exec, commands: ['echo again > ran'], on_interrupt: rerun}"
+    (tmp_path / "config.yaml").write_text(f"target: {{directory: out}}\napps:\n  a: {again}\n")
+    project = api.load(tmp_path, environ={})
+    with suppress(Fenced):  # as it would find at its end, were it still there
+        async with FileStore.open(tmp_path / ".sbkube", lock=False) as store:
+            tracker = ExecutionTracker(store)
+            await tracker.start_execution(["a:deploy"])
+            begun = await tracker.begin("a:deploy")
+            pid = commands.start(WAITS, Attempt(begun.key or "", begun.attempt).marks)
+            latest = await api.state_of(project).latest()
+            outcome = await api.run(project, environ={})
+
+    assert latest is not None
+    assert latest.steps["a:deploy"].status is StepStatus.IN_PROGRESS
+    assert outcome.decision.undecided == ("a:deploy",)
+    assert outcome.leftovers["a:deploy"].pids == (pid,)
+    assert outcome.state.steps["a:deploy"].status is StepStatus.INTERRUPTED
+    assert not (tmp_path / "ran").exists()

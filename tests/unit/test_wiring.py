@@ -106,6 +106,30 @@ async def test_the_digest_of_a_secret_depends_on_a_key_that_is_private_to_the_st
     assert not key.exists()
 
 
+async def test_a_key_of_the_wrong_size_is_replaced_by_one_that_is_private(tmp_path: Path) -> None:
+    (tmp_path / ".sbkube").mkdir()
+    key = tmp_path / ".sbkube/key"
+    key.write_bytes(b"half of a k")
+    key.chmod(0o644)
+    before = os.umask(0)
+    try:
+        assert await workshop(project(tmp_path)).keep_key()
+    finally:
+        os.umask(before)
+    assert (key.stat().st_size, stat.S_IMODE(key.stat().st_mode)) == (32, 0o600)
+    assert not await workshop(project(tmp_path)).keep_key()
+    assert os.listdir(key.parent) == ["key"]
+
+
+async def test_a_key_that_cannot_be_written_whole_is_not_written_at_all(tmp_path: Path) -> None:
+    (tmp_path / ".sbkube/.key.unfinished").mkdir(parents=True)
+    key = tmp_path / ".sbkube/key"
+    key.write_bytes(b"half of a k")
+    with pytest.raises(IsADirectoryError):
+        await workshop(project(tmp_path)).keep_key()
+    assert key.read_bytes() == b"half of a k"
+
+
 async def test_a_log_is_private_and_exists_from_its_first_line_on(tmp_path: Path) -> None:
     told: list[str] = []
     path = log_path(tmp_path, "a b", "deploy", 7, 2)

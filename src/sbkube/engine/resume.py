@@ -397,7 +397,7 @@ def _pending(
     return StepExecution(
         step.name,
         attempt=step.attempt if attempt is None else attempt,
-        output=step.output if step.completion is not None else None,
+        output=step.output,
         reason=reason,
         planned=step.planned,
         full=step.full,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ from .opening import consider, opening_of
 from .resume import EVERYTHING, Decision, Resume, Selection, goes_on
 from .state import (
     ExecutionState,
-    RunStatus,
     StepExecution,
     StepStatus,
     apply_change,
@@ -90,7 +89,7 @@ class ExecutionTracker:
         changed graph, input or `config` (JSON) makes a new run that takes over what still holds. `metadata` and
         `command` are JSON, for people. Raises `UnknownStep`, `InputsNotJson`, `ResultNotJson` (the metadata),
         `NeedsNotMet`, `NothingToResume`, `TimeLimitExceeded`, what a graph of ids and an `output_holds` raise, and
-        `StateNotWritable`, `StateCorrupt`, `StateTooNew`, `Fenced` of the store; then nothing was changed.
+        `StateNotWritable` (also a `command` that is no JSON), `StateCorrupt`, `StateTooNew`, `Fenced` of the store; then nothing was changed.
         """
         graph = steps if isinstance(steps, StepGraph) else StepGraph(Step(id) for id in steps)
         while True:
@@ -151,22 +150,7 @@ class ExecutionTracker:
     @property
     def state(self) -> ExecutionState:
         """The run as it stands now, all its steps included."""
-        opened = self._open()
-        return ExecutionState(
-            run_id=opened.run_id,
-            profile=opened.profile,
-            namespace=opened.namespace,
-            started_at=opened.started_at,
-            completed_at=None,
-            status=RunStatus.IN_PROGRESS,
-            steps=dict(self._steps),
-            config_hash=opened.config_hash,
-            metadata=opened.metadata,
-            run=opened.run,
-            journal=opened.journal,
-            plan_hash=opened.plan_hash,
-            resumed_from=opened.resumed_from,
-        )
+        return replace(self._open(), steps=dict(self._steps))
 
     @property
     def run(self) -> int:

@@ -137,6 +137,14 @@ def test_a_completed_step_whose_inputs_changed_runs_again_and_its_neighbours_do_
     assert status_of(decision) == {"a": "pending", "b": "pending", "c": "pending", "other": "completed"}
 
 
+def test_a_step_whose_own_inputs_changed_too_runs_whatever_its_need_gives() -> None:
+    now = graph_of(inputs={"a": "edited", "b": "edited"}, a="", b="a", c="b", other="")
+    decision = decided(now, past(CHAIN))
+
+    assert decision.to_run == {"a": "inputs changed", "b": "inputs changed", "c": "if b changes"}
+    assert decision.conditional == {"c"}
+
+
 def test_who_only_comes_after_a_changed_step_is_kept() -> None:
     now = graph_of(inputs={"db": "edited"}, db="", web="~db")
 
@@ -479,6 +487,13 @@ def test_an_after_is_met_by_its_last_completion_whatever_the_fingerprint() -> No
     assert decision.left == {"db": "inputs changed"}
 
 
+def test_with_needs_does_not_run_an_after_that_completed_whatever_the_fingerprint() -> None:
+    before = past(graph_of(db="", web="~db"))
+    now = graph_of(inputs={"db": "new value"}, db="", web="~db")
+
+    assert to_run(decided(now, before, resume="no", steps=["web"], with_needs=True)) == ["web"]
+
+
 @pytest.mark.parametrize("status", ["pending", "failed", "interrupted"])
 def test_an_after_that_never_completed_is_refused_by_name(status: str) -> None:
     graph = graph_of(db="", web="~db")
@@ -701,6 +716,12 @@ def test_a_step_that_is_enabled_again_goes_on_from_its_last_completion() -> None
     assert status_of(skipped) == {"a": "skipped"}
     assert decision.to_run.keys() == {"a"}
     assert decision.conditional == {"a"}
+
+
+def test_the_changed_inputs_of_a_disabled_step_are_not_told() -> None:
+    on, off = StepGraph([Step("a", inputs=1)]), StepGraph([Step("a", inputs=2, enabled=False)])
+
+    assert not decided(off, past(on)).stale
 
 
 def test_continue_from_a_disabled_step_runs_what_is_behind_it() -> None:

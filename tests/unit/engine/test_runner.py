@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import anyio
@@ -15,6 +16,7 @@ from sbkube.engine import (
     Event,
     FailurePolicy,
     Fenced,
+    InputsChanged,
     Limits,
     MemoryStore,
     NeedsNotMet,
@@ -256,6 +258,60 @@ async def test_metadata_that_cannot_be_recorded_does_not_hide_the_failure() -> N
     assert (await run_once(Step("a", note))).steps["a"].error == "the real reason"
 
 
+# attempts
+
+
+async def attempts_of(store: MemoryStore, graph: StepGraph, **options: Any) -> tuple[int, dict[str, int]]:
+    state = await run_graph(graph, store=store, **options)
+    return state.run, {id: step.attempt for id, step in state.steps.items()}
+
+
+async def test_a_step_that_is_taken_over_within_its_run_goes_on_counting_attempts() -> None:
+    store, keys = MemoryStore(), list[str]()
+
+    async def note(step: StepContext) -> int:
+        keys.append(step.key)
+        return 1
+
+    graph, stopped = StepGraph([Step("a", note), Step("b", nothing, needs=["a"])]), RunControl()
+    stopped.stop()
+    again = Selection(continue_from=["a"])
+    assert await attempts_of(store, graph) == (1, {"a": 1, "b": 1})
+    assert await attempts_of(store, graph, select=again, control=stopped) == (1, {"a": 1, "b": 1})
+    taken_over = await attempts_of(store, graph, select=Selection(steps=["b"]), resume="always")
+    assert taken_over == (1, {"a": 1, "b": 2})
+    assert await attempts_of(store, graph, select=again) == (1, {"a": 2, "b": 3})
+    assert len(set(keys)) == 2
+
+
+async def test_a_step_that_is_spared_within_its_run_goes_on_counting_attempts() -> None:
+    holds = True
+
+    async def output_holds(result: Any) -> bool:
+        return holds
+
+    store = MemoryStore()
+    graph = StepGraph([Step("a", Trace(), output_holds=output_holds), Step("b", Trace(), needs=["a"])])
+    await attempts_of(store, graph)
+    holds = False
+    assert await attempts_of(store, graph, resume="always") == (1, {"a": 2, "b": 1})
+    again = await attempts_of(store, graph, select=Selection(continue_from=["b"], with_needs=True))
+    assert again == (1, {"a": 3, "b": 2})
+
+
+async def test_a_step_that_is_taken_over_by_another_run_counts_its_attempts_anew_there() -> None:
+    store = MemoryStore()
+
+    def graph(edit: int) -> StepGraph:
+        return StepGraph([Step("a", Trace()), Step("other", Trace(), inputs=edit)])
+
+    await attempts_of(store, graph(1))
+    run, attempts = await attempts_of(store, graph(2), resume="always")
+    assert (run, attempts["a"]) == (2, 0)
+    run, attempts = await attempts_of(store, graph(2), select=Selection(continue_from=["a"]))
+    assert (run, attempts["a"]) == (2, 1)
+
+
 # failure
 
 
@@ -336,10 +392,23 @@ async def test_an_error_without_words_is_told_by_its_name_and_a_long_one_is_cut(
     async def loud(step: StepContext) -> None:
         raise ValueError("x" * 10_000 + "\udc80")
 
-    state = await run_once(Step("silent", silent), Step("loud", loud))
+    async def just_right(step: StepContext) -> None:
+        raise ValueError("x" * 2048)
+
+    state = await run_once(Step("silent", silent), Step("loud", loud), Step("just_right", just_right))
 
     assert state.steps["silent"].error == "KeyboardError"
-    assert len(state.steps["loud"].error or "") == 2048
+    assert state.steps["loud"].error == "x" * 2047 + "…"
+    assert state.steps["just_right"].error == "x" * 2048
+
+
+async def test_the_hint_of_an_error_is_recorded_with_it() -> None:
+    async def fail(step: StepContext) -> None:
+        raise InputsChanged(["values.yaml"])
+
+    error = (await run_once(Step("a", fail))).steps["a"].error
+
+    assert error == f"inputs changed during the run: values.yaml ({InputsChanged([]).hint})"
 
 
 class KeyboardError(Exception):
@@ -846,6 +915,79 @@ async def test_a_listener_that_raises_stops_no_step_and_its_error_is_raised_at_t
     latest = await store.latest()
     assert latest is not None
     assert latest.status is RunStatus.COMPLETED
+
+
+def break_at(kind: type) -> Callable[[Event], None]:
+    def listen(event: Event) -> None:
+        if isinstance(event, kind):
+            raise ZeroDivisionError
+
+    return listen
+
+
+async def test_a_cancellation_passes_by_a_listener_that_raised_and_the_ends_are_recorded() -> None:
+    store, body, after = MemoryStore(), Hanging(), list[str]()
+
+    async def host() -> None:
+        await run_once(Step("a", body), store=store, on_event=break_at(StepStarted))
+        after.append("the cancellation did not pass through")
+
+    with fail_after(10):
+        async with create_task_group() as tasks:
+            tasks.start_soon(host)
+            await body.started.wait()
+            tasks.cancel_scope.cancel()
+
+    latest = await store.latest()
+    assert latest is not None
+    assert not after
+    assert (statuses(latest), latest.status) == ({"a": "cancelled"}, RunStatus.CANCELLED)
+
+
+async def test_a_listener_that_raises_at_the_end_of_a_cancelled_step_does_not_replace_the_cancellation() -> (
+    None
+):
+    body = Hanging()
+    with fail_after(10):
+        async with create_task_group() as tasks:
+            tasks.start_soon(partial(run_once, Step("a", body), on_event=break_at(StepFinished)))
+            await body.started.wait()
+            tasks.cancel_scope.cancel()
+
+
+async def test_what_ended_the_run_is_raised_and_not_what_the_listener_raised_before() -> None:
+    async def abort(step: StepContext) -> None:
+        raise Abort
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await run_once(Step("abort", abort), on_event=break_at(StepStarted))
+
+    assert caught.group_contains(Abort)
+    assert not caught.group_contains(ZeroDivisionError)
+
+
+async def test_who_decides_not_to_go_on_ends_the_run_before_anything_of_it_runs() -> None:
+    store, trace = MemoryStore(), Trace()
+
+    def refuse(decision: object, opened: object) -> None:
+        raise PermissionError
+
+    with pytest.raises(PermissionError):
+        await run_graph(graph_of(trace, a=""), store=store, on_decision=refuse)
+
+    latest = await store.latest()
+    assert latest is not None
+    assert (trace, latest.status) == ([], RunStatus.UNFINISHED)
+
+
+async def test_what_could_not_be_saved_outweighs_what_the_listener_raised() -> None:
+    store = FailingStore()
+
+    async def fail(step: StepContext) -> None:
+        store.fail(StateNotSaved("no space left"))
+
+    with pytest.raises(StateNotSaved):
+        await run_once(Step("a", fail), store=store, on_event=break_at(StepStarted))
 
 
 # limits

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -400,3 +402,44 @@ async def test_tracking_in_files_loses_no_end_to_a_cancelled_scope(tmp_path: Any
     found = await FileStore.read(tmp_path).latest()
     assert found is not None
     assert set(statuses(found).values()) == {"cancelled"}
+
+
+async def test_what_the_listener_raised_is_raised_once_when_all_is_recorded() -> None:
+    def listen(event: Event) -> None:
+        raise ZeroDivisionError(type(event).__name__)
+
+    store = MemoryStore()
+    tracker = ExecutionTracker(store, on_event=listen)
+    await tracker.start_execution(["a"])
+    async with tracker.track_step("a"):
+        pass
+    with pytest.raises(ZeroDivisionError, match="StepStarted"):
+        await tracker.end_execution()
+
+    assert (await latest(store)).is_complete
+    tracker.raise_what_the_listener_raised()
+
+
+async def test_a_run_that_is_gone_on_with_still_names_the_run_that_it_took_over_from() -> None:
+    store = MemoryStore()
+    for config in (1, 2, 2):
+        tracker = await started(store, config=config, resume="unfinished")
+        await tracker.end_execution()
+
+    assert (tracker.state.run, tracker.state.resumed_from) == (2, 1)
+
+
+async def test_the_hash_of_the_config_tells_one_from_another() -> None:
+    async def hash_of(config: Any) -> str:
+        return (await started(MemoryStore(), config=config)).state.config_hash
+
+    assert await hash_of({"a": 1, "b": 2}) == await hash_of({"b": 2, "a": 1})
+    assert await hash_of({"a": 1}) != await hash_of({"a": 2})
+
+
+async def test_the_command_is_in_the_head_of_the_journal(tmp_path: Path) -> None:
+    async with FileStore.open(tmp_path) as store:
+        await ExecutionTracker(store).start_execution(["a"], command={"only": "prepare"})
+
+    head = json.loads((tmp_path / "journal/000001.jsonl").read_text().splitlines()[0])
+    assert head["command"] == {"only": "prepare"}
