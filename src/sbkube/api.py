@@ -22,6 +22,7 @@ from sbkube.checking import Checked, Finding, findings_of
 from sbkube.choosing import TargetWishes
 from sbkube.config.loading import find_project, load_project, refuse_not_yet
 from sbkube.config.project import Project
+from sbkube.config.unpinned import unpinned
 from sbkube.config.without_effect import without_effect
 from sbkube.engine import (
     Decision,
@@ -40,7 +41,7 @@ from sbkube.engine.stores.base import Plan
 from sbkube.engine.stores.files import FileReader
 from sbkube.errors import SbkubeError
 from sbkube.leftovers import Attempt, Leftover, find_leftovers
-from sbkube.planning import Asked
+from sbkube.planning import Asked, unsuited
 from sbkube.targets.cluster.decide import PendingPolicy
 from sbkube.wiring import Planned, Workshop, open_workshop, state_folder
 
@@ -148,7 +149,7 @@ def load(
         Path(folder), profile=profile, config_file=config_file, sources_file=sources_file, environ=env
     )
     refuse_not_yet(project)
-    project.notices.extend(without_effect(project))
+    project.notices.extend([*without_effect(project), *unpinned(project)])
     return project
 
 
@@ -205,7 +206,8 @@ async def check(
     apps = {name for name, app in project.apps.items() if app.enabled and app.is_deployed}
 
     async def refused() -> list[SbkubeError]:
-        return await _workshop(project, request, environ).target.refusals(apps)
+        target = _workshop(project, request, environ).target
+        return [*await target.refusals(apps), *unsuited(project, target.identity)]
 
     return await checking.check(project, refused)
 

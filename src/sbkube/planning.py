@@ -18,6 +18,7 @@ from sbkube.engine.stores.base import Plan
 from sbkube.errors import ConfigError, Position
 from sbkube.helm.base import HelmCrashed
 from sbkube.helm.releases import ClusterUnreachable
+from sbkube.targets.base import NeedsCluster
 
 GATE = "done"
 """The stage of an app that has none: `shop-ready:done`."""
@@ -107,6 +108,13 @@ def readings(project: Project) -> dict[tuple[str, Stage], Reading]:
         if app.enabled
         for stage in app.stages
     }
+
+
+def unsuited(project: Project, target: Mapping[str, str]) -> Iterator[NeedsCluster]:
+    """What cannot be done to a target of this kind."""
+    for name, app in project.apps.items():
+        if app.enabled and app.needs_cluster and target.get("kind") != "cluster":
+            yield NeedsCluster(f"app {name!r} of type {app.type}", project.position(name, "type"))
 
 
 def plan_stages(
@@ -239,7 +247,7 @@ def _inputs(app: App, stage: Stage, reading: Reading, late: frozenset[str], fact
 def _pool(app: App, stage: Stage) -> str:
     if stage == "template":
         return "render"
-    return "deploy" if stage == "deploy" and not isinstance(app, ExecApp) else "work"
+    return "deploy" if stage == "deploy" and not app.runs_commands else "work"
 
 
 def _retry(app: App) -> Retry:
@@ -247,7 +255,7 @@ def _retry(app: App) -> Retry:
     if rule is None:
         return TRANSIENT_ONLY
     # Who asks for retries of commands means their failures; elsewhere only what may pass by itself is repeated.
-    when = (lambda error: True) if isinstance(app, ExecApp) else is_transient
+    when = (lambda error: True) if app.runs_commands else is_transient
     return Retry(rule.retries, rule.base, rule.factor, rule.cap, rule.jitter, when)
 
 

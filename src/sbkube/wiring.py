@@ -38,7 +38,7 @@ from sbkube.engine.step import Body
 from sbkube.engine.stores.base import Plan
 from sbkube.errors import Position, SbkubeError, is_disk_full
 from sbkube.leftovers import Attempt
-from sbkube.planning import AppPlace, Asked, StagePlan, plan_stages, readings, selection
+from sbkube.planning import AppPlace, Asked, StagePlan, plan_stages, readings, selection, unsuited
 from sbkube.targets.base import Target
 
 STATE_FOLDER = ".sbkube"
@@ -80,6 +80,8 @@ class Workshop:
         self.outputs = Outputs(self.state / "out")
 
     async def plan(self, asked: Asked, earlier: Plan | None) -> Planned:
+        for error in unsuited(self.project, self.target.identity):
+            raise error
         read = await run_sync(readings, self.project, abandon_on_cancel=True)  # it only reads
         files = [file for reading in read.values() for file in reading.files]
         digests = await digest_all(files)

@@ -16,6 +16,7 @@ import pytest
 from . import binaries
 from .client import Cluster
 from .control_plane import ControlPlane
+from .running import Project
 
 HERE = Path(__file__).parent
 LABEL = "sbkube.test/namespace"
@@ -75,3 +76,10 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+
+
+@pytest.fixture
+def project(cluster: Cluster, tmp_path: Path) -> Project:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return Project(folder, cluster)

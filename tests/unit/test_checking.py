@@ -397,3 +397,10 @@ async def test_a_check_that_hangs_in_a_file_can_be_cancelled() -> None:
             tasks.cancel_scope.cancel()
     finally:
         go_on.set()
+
+
+def test_an_app_that_the_target_cannot_take_is_told_with_its_line() -> None:
+    write({"x": "a: b\n"})
+    (finding,) = found("a: {type: action, actions: [{path: x}]}")
+    assert finding.message == "app 'a' of type action needs a cluster, and the target is a folder"
+    assert finding.where.line == 3

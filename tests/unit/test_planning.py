@@ -13,7 +13,7 @@ from sbkube.config.project import Project
 from sbkube.engine.stores.base import Plan, PlannedStep
 from sbkube.errors import ConfigError
 from sbkube.helm.base import HelmCrashed, RenderError
-from sbkube.planning import Asked, StagePlan, missing_files, plan_stages, readings, selection
+from sbkube.planning import Asked, StagePlan, missing_files, plan_stages, readings, selection, unsuited
 
 APPS = """\
   db: {type: exec, commands: ['true'], labels: {team: data}}
@@ -267,3 +267,17 @@ def test_a_bare_word_is_a_stage_first_and_with_a_colon_an_app(tmp_path: Path) ->
     assert again("deploy:") == ["deploy:deploy", "deploy:template"]
     assert again("template") == ["a:deploy", "deploy:deploy", "deploy:template"]
     assert again("a:deploy") == again("a") == ["a:deploy"]
+
+
+def test_what_needs_a_cluster_is_refused_for_a_folder_with_its_line(tmp_path: Path) -> None:
+    apps = "  a:\n    type: action\n    actions: [{path: x}]\n  off: {type: action, enabled: false, actions: [{path: x}]}\n"
+    own = project(tmp_path, apps)
+    assert list(unsuited(own, {"kind": "cluster", "context": "x"})) == []
+    (refused,) = unsuited(own, {"kind": "directory", "path": "out"})
+    told = "app 'a' of type action needs a cluster, and the target is a folder"
+    assert str(refused) == f"{tmp_path}/config.yaml:4: {told}"
+
+
+def test_actions_draw_from_the_pool_of_commands(tmp_path: Path) -> None:
+    stages = planned(project(tmp_path, "  a: {type: action, actions: [{path: x}]}\n"))
+    assert stages["a:deploy"].pools == ("work",)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path as FilePath
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
 from sbkube.apps.checks import Refusal
-from sbkube.apps.fields import STAGES, Count, Duration, Model, NotEmpty, Spellings, Stage, TimeLimit
+from sbkube.apps.fields import STAGES, Count, Duration, Model, NotEmpty, Path, Spellings, Stage, TimeLimit
 from sbkube.apps.hooks import AppHooks
 from sbkube.apps.work import Json, Place, Reading, Work
 from sbkube.errors import NotYet
@@ -47,6 +48,10 @@ class App(Model):
     is_deployed: ClassVar[bool] = False
     """Its objects go to the target, which may prune them when the app is gone."""
     unless_said: ClassVar[OnInterrupt] = "rerun"
+    runs_commands: ClassVar[bool] = False
+    """Its deploy is commands: it draws from the pool of work, and who asks for retries means their failures."""
+    needs_cluster: ClassVar[bool] = False
+    """What it does cannot be done to a folder."""
     ends_in_time: ClassVar[bool] = False
     """It stops at its time limit by itself, since it can say what took so long."""
 
@@ -87,6 +92,10 @@ class App(Model):
     def after_interruption(self, stage: Stage) -> OnInterrupt:
         """The other stages write to a fresh folder, so nothing of theirs can be in doubt."""
         return (self.on_interrupt or self.unless_said) if stage == "deploy" else "rerun"
+
+    def unpinned(self, folder: FilePath) -> Iterator[tuple[Path, str]]:
+        """What is fetched and may be something else the next time, each with the field that leads to it."""
+        return iter(())
 
     def reads(self, stage: Stage, place: Place) -> Reading:
         """What the stage depends on; looks only where files are, never into them."""

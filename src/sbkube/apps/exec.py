@@ -86,6 +86,7 @@ class ExecApp(App):
 
     stages: ClassVar[tuple[Stage, ...]] = ("deploy",)
     unless_said: ClassVar[OnInterrupt] = "ask"
+    runs_commands: ClassVar[bool] = True
     ends_in_time: ClassVar[bool] = True
 
     type: Literal["exec"]

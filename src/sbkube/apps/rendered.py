@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from anyio.to_thread import run_sync
 
-from sbkube.apps.work import Json, Work
+from sbkube.apps.manifests import Manifest, stream, with_metadata
+from sbkube.apps.work import Json, Place, Work
 from sbkube.helm.base import as_json
 from sbkube.targets.base import Deployment, DeployOptions, Manifests
 
 _PARTS = ("crds", "manifests", "hooks")
 _VALUES = "values.json"
 _NOTES = "NOTES.txt"
+
+
+def rendered(found: Iterable[Manifest], place: Place) -> Manifests:
+    """Manifests as they are, but for the labels and annotations of the app; definitions of kinds stand on their own."""
+    found = list(found)
+    parts = (stream(m for m in found if m.is_crd), stream(m for m in found if not m.is_crd))
+    return Manifests(*(with_metadata(part, place.object_labels, place.object_annotations) for part in parts))
 
 
 async def write_rendered(folder: Path, rendered: Manifests, notes: str = "") -> None:

@@ -14,9 +14,9 @@ from sbkube.apps.base import Stage
 from sbkube.apps.checks import Refusal, check_namespace, failures
 from sbkube.apps.fields import NotEmpty, one_or_many
 from sbkube.apps.files import FileInput, files_below, is_readable_as, matches
-from sbkube.apps.manifests import Manifest, each_manifest, read_manifests, stream, with_metadata
+from sbkube.apps.manifests import Manifest, each_manifest, read_manifests
 from sbkube.apps.released import ReleasedApp
-from sbkube.apps.rendered import deploy_rendered, write_rendered
+from sbkube.apps.rendered import deploy_rendered, rendered, write_rendered
 from sbkube.apps.work import Json, Place, Reading, Work
 from sbkube.errors import Position, SbkubeError
 from sbkube.targets.base import Manifests
@@ -77,11 +77,7 @@ class YamlApp(ReleasedApp):
         found: list[Manifest] = []
         for file in dict.fromkeys(self._files(place)):
             found += _manifests(file)
-        crds = stream(m for m in found if m.is_crd)
-        others = stream(m for m in found if not m.is_crd)
-        return Manifests(
-            *(with_metadata(part, place.object_labels, place.object_annotations) for part in (crds, others))
-        )
+        return rendered(found, place)
 
 
 def _manifests(file: FileInput) -> list[Manifest]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from sbkube.errors import SbkubeError
+from sbkube.errors import Position, SbkubeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,21 @@ class Deployed:
     record: Mapping[str, Any] = field(default_factory=dict)
 
 
+Verb = Literal["apply", "create", "delete"]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectAction:
+    """Something done to the objects of a file, a folder or a URL, which become part of no release."""
+
+    verb: Verb
+    source: str
+    namespace: str
+    """For objects that name none; "": that of the context."""
+    is_only_namespace: bool = False
+    """An object that names another namespace is refused."""
+
+
 class Target(Protocol):
     """One run uses it between `start` and `finish`; deploys of different apps may overlap."""
 
@@ -93,6 +108,10 @@ class Target(Protocol):
         ...
 
     async def deploy(self, deployment: Deployment, log: Log) -> Deployed: ...
+
+    async def act(self, action: ObjectAction, log: Log) -> None:
+        """What of it is true already is not done again, but for `create`, which fails."""
+        ...
 
     async def holds(self, app: str, output: Mapping[str, Any]) -> bool:
         """Whether the app is there as `deploy` left it, by what was recorded of it. Needs no `start`."""
@@ -121,6 +140,17 @@ class UnsuitableTarget(SbkubeError):
         )
         self.path = path
         self.reason = reason
+
+
+class NeedsCluster(SbkubeError):
+    """Something can be done to a cluster only."""
+
+    def __init__(self, what: str, where: Position | None = None) -> None:
+        super().__init__(
+            f"{what} needs a cluster, and the target is a folder",
+            hint="deploy to a cluster with `--target cluster`, or disable it for this target: `enabled: false`",
+            where=where,
+        )
 
 
 class TargetUnwritable(SbkubeError):

@@ -22,7 +22,16 @@ import anyio
 from anyio import to_thread
 
 from sbkube.errors import SbkubeError
-from sbkube.targets.base import Deployed, Deployment, Log, Manifests, TargetUnwritable, UnsuitableTarget
+from sbkube.targets.base import (
+    Deployed,
+    Deployment,
+    Log,
+    Manifests,
+    NeedsCluster,
+    ObjectAction,
+    TargetUnwritable,
+    UnsuitableTarget,
+)
 from sbkube.targets.folders import digest_at, is_folder, remove, write_folder
 from sbkube.targets.hidden import HiddenFolders
 from sbkube.targets.owned import OwnedApps, Owner
@@ -81,6 +90,9 @@ class DirectoryTarget:
         deployed, replaced = await to_thread.run_sync(self._deploy, deployment.app, files)
         await self._retire(replaced)
         return deployed
+
+    async def act(self, action: ObjectAction, log: Log) -> None:
+        raise NeedsCluster(f"`{action.verb}` of {action.source!r}")
 
     async def holds(self, app: str, output: Mapping[str, Any]) -> bool:
         try:

@@ -18,10 +18,18 @@ Load = Callable[..., Project]
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        ("apps:\n  a:\n    type: kustomize\n    path: k", 3, "an app of type kustomize ('a')"),
+        (
+            "apps:\n  a:\n    type: kustomize\n    path: ${repos.x}/k",
+            4,
+            "a path in a clone ('${repos.x}/k' of app 'a')",
+        ),
         ("apps:\n  a: {type: git, repo: x}", 2, "an app of type git ('a')"),
         ("apps:\n  a: {type: http, url: https://x, dest: y}", 2, "an app of type http ('a')"),
-        ("apps:\n  a: {type: action, actions: [{path: x}]}", 2, "an app of type action ('a')"),
+        (
+            "apps:\n  a:\n    type: action\n    actions:\n    - path: x\n    - path: ${repos.x}/k",
+            6,
+            "a path in a clone ('${repos.x}/k' of app 'a')",
+        ),
         ("apps:\n  a: {type: hook, tasks: []}", 2, "an app of type hook ('a')"),
         ("apps:\n  a:\n    type: noop\n    hooks: {}", 4, "a hook of an app ('a')"),
         ("apps: {a: {type: noop}}\nhooks: {deploy: {pre: [x]}}", 2, "a hook around a command"),
@@ -76,6 +84,8 @@ def test_what_is_done_is_not_refused(load: Load) -> None:
               c: {type: yaml, manifests: [x]}
               d: {type: exec, commands: [x]}
               e: {type: noop}
+              f: {type: kustomize, path: k}
+              g: {type: action, actions: [{path: x}, {path: 'https://example.com/x'}]}
             """
         )
     )

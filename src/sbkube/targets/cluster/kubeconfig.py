@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -53,6 +54,21 @@ def resolve(
     if allowed and chosen not in allowed:
         raise ContextForbidden(chosen, allowed)
     return Cluster(os.pathsep.join(map(str, files)), chosen)
+
+
+DEFAULTING = "sbkube"
+"""The context of `with_default_namespace`."""
+
+
+def with_default_namespace(cluster: Cluster, namespace: str) -> str:
+    """A kubeconfig to stand before the cluster's own: another context for the same server and user, whom it only names."""
+    files = map(Path, (cluster.kubeconfig or "").split(os.pathsep))
+    contexts = (
+        one for file in files if file.exists() for one in _read(file).get("contexts") or () if "name" in one
+    )
+    own = next((one.get("context") or {} for one in contexts if one["name"] == cluster.context), {})
+    context = {"name": DEFAULTING, "context": {**own, "namespace": namespace}}
+    return json.dumps({"apiVersion": "v1", "kind": "Config", "contexts": [context]})
 
 
 def _files(kubeconfig: str | None, folder: Path, environ: Mapping[str, str]) -> Sequence[Path]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,21 @@ from typing import Any
 from sbkube.errors import SbkubeError
 from sbkube.helm.releases import Cluster
 from sbkube.process import run_process
+from sbkube.targets.base import Log, ObjectAction, Verb
+
+from .kubeconfig import DEFAULTING, with_default_namespace
 
 TIME_LIMIT = 120.0
 MANAGER = "helm"
 """Helm's own field manager, so that what is applied here is Helm's to change."""
+
+_FLAGS: Mapping[Verb, Sequence[str]] = {
+    # What people had was the client's apply, which lets nobody's fields stand in its way and refuses what is larger than
+    # an annotation. The server's takes over what the client's has left, knows no such limit, and is asked to insist too.
+    "apply": ("--server-side", "--force-conflicts"),
+    "create": (),
+    "delete": ("--ignore-not-found",),
+}
 
 
 class KubectlFailed(SbkubeError):
@@ -74,6 +87,40 @@ class Kubectl:
         _, output = await self.run("apply", *flags, "-f", "-", stdin=manifests)
         return output
 
+    async def act(self, action: ObjectAction, log: Log) -> None:
+        """Each line it says goes to the log. Raises `KubectlFailed`."""
+        said: list[str] = []
+
+        async def on_line(line: str) -> None:
+            said.append(line)
+            await log(line)
+
+        with self._defaulting_to(action) as (flags, environ):
+            ended = await run_process(
+                [self.program, *flags, action.verb, *_FLAGS[action.verb], "-f", action.source],
+                cwd=Path(os.sep),
+                env=environ,
+                on_line=on_line,
+                grace=1.0,
+            )
+        if ended.code and not (action.verb == "delete" and _are_unknown_kinds(said)):
+            raise KubectlFailed(action.verb, "\n".join(said) or str(ended))
+
+    @contextmanager
+    def _defaulting_to(self, action: ObjectAction) -> Iterator[tuple[Sequence[str], Mapping[str, str]]]:
+        """`--namespace` would refuse what names another; the namespace of a context is only a default."""
+        environ = {**self.environ, **self.cluster.environment()}
+        if not action.namespace:
+            yield self._where(), environ
+        elif action.is_only_namespace:
+            yield [*self._where(), "--namespace", action.namespace], environ
+        else:
+            with tempfile.NamedTemporaryFile("w", prefix="sbkube-", suffix=".yaml") as file:
+                file.write(with_default_namespace(self.cluster, action.namespace))
+                file.flush()
+                paths = os.pathsep.join(filter(None, (file.name, self.cluster.kubeconfig)))
+                yield ["--context", DEFAULTING], {**environ, "KUBECONFIG": paths}
+
     async def create_namespace(self, name: str) -> None:
         """It may be there already."""
         code, output = await self.run("create", "namespace", name, may_fail=True)
@@ -88,3 +135,9 @@ class Kubectl:
 
     def _where(self) -> Sequence[str]:
         return ["--context", self.cluster.context] if self.cluster.context else []
+
+
+def _are_unknown_kinds(said: Sequence[str]) -> bool:
+    """Nothing of a kind that the server does not know can be there. The rest of a file is deleted all the same."""
+    wrong = [line for line in said if " deleted" not in line and line != "ensure CRDs are installed first"]
+    return bool(wrong) and all("no matches for kind" in line for line in wrong)

@@ -32,7 +32,7 @@ from sbkube.helm.releases import (
     RollbackRequest,
     UninstallRequest,
 )
-from sbkube.targets.base import Deployed, Deployment, Log
+from sbkube.targets.base import Deployed, Deployment, Log, ObjectAction
 
 from .adoption import adopt
 from .crds import crd_releases
@@ -53,7 +53,7 @@ from .decide import (
 )
 from .digests import digest_of
 from .identity import Identities, refuse_another_cluster
-from .kubectl import Kubectl
+from .kubectl import Kubectl, KubectlMissing
 from .namespaces import Namespaces
 from .objects import objects_of, refuse_duplicates
 from .unready import Watch
@@ -149,6 +149,11 @@ class ClusterTarget:
         async with self._busy.setdefault(name, anyio.Lock()), self._chart(deployment) as chart:
             wanted = Wanted(await run_sync(digest_of, deployment, chart), deployment.run, self.owner())
             return await self._brought_about(deployment, chart, wanted, log)
+
+    async def act(self, action: ObjectAction, log: Log) -> None:
+        if self.kubectl is None:
+            raise KubectlMissing(f"`{action.verb}` of {action.source!r}")
+        await self.kubectl.act(action, log)
 
     async def holds(self, app: str, output: Mapping[str, Any]) -> bool:
         try:

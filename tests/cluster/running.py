@@ -1,0 +1,75 @@
+"""A project in a folder of its own, run against a cluster as people run it: by the command, in a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .client import Cluster
+
+_MAIN = "import sys; from sbkube.cli.main import main; sys.exit(main())"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    code: int
+    output: str
+    said: str
+    """On standard error."""
+
+    @property
+    def everything(self) -> str:
+        return self.output + self.said
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    folder: Path
+    cluster: Cluster
+
+    def write(self, files: Mapping[str, str]) -> None:
+        for name, text in files.items():
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    def sbkube(self, *arguments: str, seconds: float = 240, **environ: str) -> Done:
+        done = subprocess.run(
+            [sys.executable, "-c", _MAIN, *arguments],
+            cwd=self.folder,
+            env={**os.environ, **self.cluster.environment, **environ},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds,
+            stdin=subprocess.DEVNULL,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def run(self, *arguments: str, **environ: str) -> Done:
+        """To the cluster, and to a good end."""
+        done = self.sbkube("run", "--target", "cluster", *arguments, **environ)
+        assert done.code == 0, done.everything
+        return done
+
+    def fails(self, *arguments: str, **environ: str) -> Done:
+        done = self.sbkube("run", "--target", "cluster", *arguments, **environ)
+        assert done.code == 1, done.everything
+        return done
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        """What each step of the newest run recorded."""
+        view = json.loads((self.folder / ".sbkube/runs/latest.json").read_text())
+        return {name: step["output"] for name, step in view["steps"].items()}
+
+    @property
+    def revisions(self) -> dict[str, int]:
+        outputs = self.outputs
+        return {name: out["revision"] for name, out in outputs.items() if out and "revision" in out}

@@ -1,0 +1,135 @@
+"""Every type of app that reaches a cluster does there what it says."""
+
+from __future__ import annotations
+
+import pytest
+
+from . import objects
+from .client import Cluster, Refused
+from .running import Project
+
+CONFIG_MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{a: '{value}'}}\n"
+
+
+def config_map(name: str, value: str = "1", namespace: str | None = None) -> str:
+    text = CONFIG_MAP.format(name=name, value=value)
+    return text.replace("}\ndata", f", namespace: {namespace}}}\ndata") if namespace else text
+
+
+def value_of(cluster: Cluster, name: str, namespace: str) -> str:
+    return str(cluster.get("configmap", name, namespace=namespace)["data"]["a"])
+
+
+# kustomize
+
+
+def test_a_kustomization_with_a_base_is_a_release_that_follows_its_files(
+    project: Project, cluster: Cluster, namespace: str
+) -> None:
+    project.write(
+        {
+            "config.yaml": f"namespace: {namespace}\napps:\n  web: {{type: kustomize, path: prod}}\n",
+            "prod/kustomization.yaml": "resources: [../base]\nnamePrefix: prod-\n"
+            "configMapGenerator:\n- {name: made, literals: [a=2]}\ngeneratorOptions: {disableNameSuffixHash: true}\n",
+            "base/kustomization.yaml": "resources: [a.yaml, b.yaml]\n",
+            "base/a.yaml": config_map("a", "{{ braces }}"),
+            "base/b.yaml": config_map("b"),
+        }
+    )
+    project.run()
+    assert project.outputs["web:deploy"]["release"] == "web"
+    assert [value_of(cluster, f"prod-{name}", namespace) for name in ("a", "b", "made")] == [
+        "{{ braces }}",
+        "1",
+        "2",
+    ]
+    project.run()
+    assert project.revisions == {"web:deploy": 1}
+    project.write({"base/kustomization.yaml": "resources: [a.yaml]\n"})
+    assert "changed for web:template: kustomization base" in project.run("--resume").said
+    assert project.revisions == {"web:deploy": 2}
+    with pytest.raises(Refused, match="NotFound"):
+        cluster.get("configmap", "prod-b", namespace=namespace)
+
+
+def test_what_kustomize_refuses_is_told_in_its_words(project: Project, namespace: str) -> None:
+    project.write(
+        {
+            "config.yaml": f"namespace: {namespace}\napps:\n  web: {{type: kustomize, path: prod}}\n",
+            "prod/kustomization.yaml": "resources: [gone.yaml]\n",
+        }
+    )
+    told = project.fails().everything
+    assert "config.yaml:3: kustomization 'prod' cannot be rendered: " in told
+    assert "gone.yaml" in told
+
+
+# action
+
+
+def actions(namespace: str, *written: str, more: str = "") -> str:
+    lines = "".join(f"    - {one}\n" for one in written)
+    return f"namespace: {namespace}\napps:\n  do:\n    type: action\n{more}    actions:\n{lines}"
+
+
+def test_actions_apply_create_and_delete_in_their_order(
+    project: Project, cluster: Cluster, namespace: str
+) -> None:
+    project.write(
+        {
+            "config.yaml": actions(
+                namespace,
+                "{path: a.yaml}",
+                "{type: create, path: b.yaml}",
+                "{type: delete, path: a.yaml}",
+                "{type: delete, path: never.yaml}",
+            ),
+            "a.yaml": config_map("a"),
+            "b.yaml": config_map("b"),
+            "never.yaml": config_map("never")
+            + "---\napiVersion: nobody.example.com/v1\nkind: Nothing\nmetadata: {name: none}\n",
+        }
+    )
+    project.run()
+    assert value_of(cluster, "b", namespace) == "1"
+    with pytest.raises(Refused, match="NotFound"):
+        cluster.get("configmap", "a", namespace=namespace)
+    log = (project.folder / ".sbkube/runs/000001/logs/do.deploy.1.log").read_text()
+    assert "configmap/a serverside-applied\n" in log
+    told = project.fails().everything
+    assert "`create` of 'b.yaml' (action 2 of 4) failed: " in told
+    assert "already exists" in told
+    assert "`type: apply` takes what is there as it is" in told
+
+
+def test_an_action_takes_over_what_kubectl_applied_before(
+    project: Project, cluster: Cluster, namespace: str
+) -> None:
+    cluster.apply(objects.config_map("a", a="0", old="x"), namespace=namespace)
+    project.write({"config.yaml": actions(namespace, "{path: a.yaml}"), "a.yaml": config_map("a")})
+    project.run()
+    assert cluster.get("configmap", "a", namespace=namespace)["data"] == {"a": "1"}
+
+
+def test_the_namespace_of_an_action_is_what_objects_say_unless_it_is_its_own(
+    project: Project, cluster: Cluster, namespace: str
+) -> None:
+    files = {"both.yaml": config_map("a") + "---\n" + config_map("b", namespace="default")}
+    project.write({**files, "config.yaml": actions(namespace, "{path: both.yaml}")})
+    try:
+        project.run()
+        assert value_of(cluster, "a", namespace) == value_of(cluster, "b", "default") == "1"
+        own = actions("default", f"{{path: both.yaml, namespace: {namespace}}}")
+        project.write({"config.yaml": own})
+        assert "does not match the namespace" in project.fails().everything
+    finally:
+        cluster.kubectl("delete", "configmap", "b", "--namespace", "default", "--ignore-not-found")
+
+
+def test_a_folder_as_target_refuses_actions_before_anything_runs(project: Project) -> None:
+    project.write({"config.yaml": actions("x", "{path: a.yaml}"), "a.yaml": config_map("a")})
+    for command in ("run", "plan"):
+        done = project.sbkube(command, "--target", "out")
+        assert done.code == 2
+        assert "config.yaml:4: app 'do' of type action needs a cluster" in done.said
+    assert not (project.folder / "out").exists()
