@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 
 from sbkube.config.project import Project
+from sbkube.errors import NotYet
 from sbkube.helm.base import Helm
 from sbkube.helm.releases import Cluster, Releases
 from sbkube.helm.select import choose_helm
@@ -92,6 +93,7 @@ def cluster_of(project: Project, environ: Mapping[str, str]) -> Cluster:
 
 def _cluster(project: Project, wishes: TargetWishes, state: Path, helms: Helms) -> ClusterTarget:
     cluster = cluster_of(project, helms.environ)
+    _refuse_other_contexts(project, cluster)
     namespaces = {project.namespace, *(app.namespace for app in project.apps.values() if app.namespace)}
     return ClusterTarget(
         cluster,
@@ -105,6 +107,14 @@ def _cluster(project: Project, wishes: TargetWishes, state: Path, helms: Helms) 
         pending=wishes.pending,
         accept_change=wishes.accept_change,
     )
+
+
+def _refuse_other_contexts(project: Project, cluster: Cluster) -> None:
+    for name, app in project.apps.items():
+        goes_there = app.enabled and (app.is_deployed or app.needs_cluster)
+        if goes_there and app.context not in (None, cluster.context):
+            what = f"another context than the project's {cluster.context!r} ({app.context!r} of app {name!r})"
+            raise NotYet(what, where=project.position(name, "context"))
 
 
 def _owner(state: Path) -> str:
