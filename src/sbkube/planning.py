@@ -11,6 +11,7 @@ from typing import Any
 from sbkube.apps.base import STAGES, App, OnInterrupt, Stage
 from sbkube.apps.exec import ExecApp
 from sbkube.apps.files import FileInput
+from sbkube.apps.helm import HelmApp
 from sbkube.apps.work import Reading
 from sbkube.config.project import Project
 from sbkube.engine import Retry, Selection
@@ -57,17 +58,33 @@ class AppPlace:
 
     @property
     def object_labels(self) -> Mapping[str, str]:
-        return {**self.project.settings.global_labels, **self.app.labels}
+        return {**self.project.settings.global_labels, **self.app.labels} if self._puts_metadata else {}
 
     @property
     def object_annotations(self) -> Mapping[str, str]:
+        if not self._puts_metadata:
+            return {}
         return {**self.project.settings.global_annotations, **self.app.annotations}
+
+    @property
+    def _puts_metadata(self) -> bool:
+        """On the objects of a chart only if nobody asked to leave them alone."""
+        app, settings = self.app, self.project.settings
+        if not isinstance(app, HelmApp) or _is_among(app.chart, settings.force_label_injection):
+            return True
+        is_asked_for = app.helm_label_injection and settings.helm_label_injection
+        return is_asked_for and not _is_among(app.chart, settings.incompatible_charts)
 
     def where(self, *path: str | int) -> Position:
         return self.project.position(self.name, *path)
 
     def values_candidates(self, name: str) -> list[Path]:
         return self.project.values_candidates(name)
+
+
+def _is_among(chart: str, charts: Collection[str]) -> bool:
+    """By its whole name, or by its last part."""
+    return chart in charts or chart.rstrip("/").rpartition("/")[2] in charts
 
 
 @dataclass(frozen=True, slots=True)

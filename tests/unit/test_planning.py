@@ -13,7 +13,16 @@ from sbkube.config.project import Project
 from sbkube.engine.stores.base import Plan, PlannedStep
 from sbkube.errors import ConfigError
 from sbkube.helm.base import HelmCrashed, RenderError
-from sbkube.planning import Asked, StagePlan, missing_files, plan_stages, readings, selection, unsuited
+from sbkube.planning import (
+    AppPlace,
+    Asked,
+    StagePlan,
+    missing_files,
+    plan_stages,
+    readings,
+    selection,
+    unsuited,
+)
 
 APPS = """\
   db: {type: exec, commands: ['true'], labels: {team: data}}
@@ -281,3 +290,30 @@ def test_what_needs_a_cluster_is_refused_for_a_folder_with_its_line(tmp_path: Pa
 def test_actions_draw_from_the_pool_of_commands(tmp_path: Path) -> None:
     stages = planned(project(tmp_path, "  a: {type: action, actions: [{path: x}]}\n"))
     assert stages["a:deploy"].pools == ("work",)
+
+
+LABELLED = """\
+  a: {type: helm, chart: ./charts/a, labels: {team: shop}}
+  off: {type: helm, chart: ./charts/a, labels: {team: shop}, helm_label_injection: false}
+  b: {type: helm, chart: ./charts/b, labels: {team: shop}}
+  y: {type: yaml, manifests: [o.yaml], labels: {team: shop}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "labelled"),
+    [
+        ("", "a b y"),
+        ("helm_label_injection: false", "y"),
+        ("incompatible_charts: [b]", "a y"),
+        ("incompatible_charts: [./charts/a, c]", "b y"),
+        ("helm_label_injection: false\nforce_label_injection: [a]", "a off y"),
+    ],
+)
+def test_labels_are_kept_from_the_objects_of_charts_that_are_to_be_left_alone(
+    tmp_path: Path, settings: str, labelled: str
+) -> None:
+    (tmp_path / "sources.yaml").write_text(settings)
+    own = project(tmp_path, LABELLED)
+    places = [AppPlace(own, name) for name in own.apps]
+    assert [place.name for place in places if place.object_labels] == labelled.split()

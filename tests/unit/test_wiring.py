@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,33 @@ def test_helm_is_looked_for_only_if_an_app_needs_it(tmp_path: Path) -> None:
     workshop(off, helm="/nowhere").choose_helm()
     with pytest.raises(HelmMissing):
         workshop(project(tmp_path, "  a: {type: helm, chart: ./x}\n"), helm="/nowhere").choose_helm()
+
+
+KUBECONFIG = """\
+contexts: [{name: one, context: {cluster: c, user: u}}, {name: two, context: {cluster: c, user: u}}]
+current-context: one
+"""
+
+
+@pytest.mark.parametrize(
+    ("app", "refused"),
+    [
+        ("{type: yaml, manifests: [x], context: two}", True),
+        ("{type: action, actions: [{path: x}], context: two}", True),
+        ("{type: yaml, manifests: [x], context: one}", False),
+        ("{type: yaml, manifests: [x], context: two, enabled: false}", False),
+        ("{type: exec, commands: [x], context: two}", False),
+    ],
+)
+def test_an_app_is_not_deployed_to_another_context_than_that_of_its_project(
+    tmp_path: Path, app: str, refused: bool
+) -> None:
+    own = project(tmp_path, f"  a: {app}\n")
+    (tmp_path / "kubeconfig").write_text(KUBECONFIG)
+    helms = Helms(None, {"KUBECONFIG": str(tmp_path / "kubeconfig")})
+    told = r"config\.yaml:2: another context than the project's 'one' \('two' of app 'a'\)"
+    with pytest.raises(NotYet, match=told) if refused else nullcontext():
+        choose_target(own, TargetWishes("cluster"), tmp_path, helms)
 
 
 async def test_planning_creates_nothing(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ NOT_DONE: Mapping[str, str] = {
     "execution_order": "every step starts as soon as what it waits for is done",
     "rollback_scope": "nothing is rolled back; `atomic: true` undoes the upgrade of its own app",
     "cleanup_metadata": "manifests are written as they were rendered",
-    "force_label_injection": "labels are put on the objects of every app that has `labels`",
     "http_proxy": _PROXY.format("HTTP_PROXY"),
     "https_proxy": _PROXY.format("HTTPS_PROXY"),
     "no_proxy": _PROXY.format("NO_PROXY"),

@@ -20,8 +20,6 @@ OF_OTHERS = {
     "oci_registries": "read with charts from elsewhere, which are refused",
     "git_repos": "read with git apps, which are refused",
     "allowed_contexts": "guards clusters, which are refused",
-    "helm_label_injection": "asks for less than what is done",
-    "incompatible_charts": "asks for less than what is done",
 }
 """Settings that need no notice though nothing reads them."""
 
@@ -32,7 +30,6 @@ def test_each_setting_without_effect_is_told_with_its_line(load: Load, folder: P
         "execution_order": "phases_first",
         "rollback_scope": "app",
         "cleanup_metadata": "false",
-        "force_label_injection": "[a]",
         "http_proxy": "http://p",
         "https_proxy": "http://p",
         "no_proxy": "[a, b]",
