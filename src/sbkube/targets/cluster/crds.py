@@ -15,6 +15,7 @@ import yaml
 
 from sbkube.targets.base import Deployment, DeployOptions, Manifests
 
+from .namespaces import brings_its_namespace
 from .objects import ClusterObject, objects_of
 from .wrapping import LARGEST_SECRET, stored_size, unchecked
 
@@ -37,11 +38,12 @@ def _release(deployment: Deployment, crds: Sequence[ClusterObject], number: int)
         release=f"{deployment.release}-crds" + (f"-{number}" if number > 1 else ""),
         manifests=Manifests(manifests="".join(f"---\n{crd.text}" for crd in crds)),
         chart=None,
+        chart_name=None,
         values={},
         notes="",
         options=DeployOptions(
             timeout=deployment.options.timeout,
-            create_namespace=deployment.options.create_namespace,
+            create_namespace=deployment.options.create_namespace or brings_its_namespace(deployment),
             adopt=True,
             max_history=deployment.options.max_history,
         ),

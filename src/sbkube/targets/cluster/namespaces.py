@@ -1,16 +1,29 @@
-"""Namespaces that apps want created: by us, since Helm's own way costs a whole OpenAPI document for each release."""
+"""Namespaces of releases: there, created by us, or missed with a word. Helm's own way costs a whole OpenAPI document each."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 
 import anyio
 
 from sbkube.helm.looking import Query
-from sbkube.helm.releases import Releases
+from sbkube.helm.releases import Forbidden, ReleaseError, Releases
 from sbkube.targets.base import Deployment, Log
 
+from .adoption import RELEASE_NAME, RELEASE_NAMESPACE
 from .kubectl import Kubectl, KubectlMissing
+from .objects import objects_of
+
+
+class NamespaceMissing(ReleaseError):
+    def __init__(self, deployment: Deployment) -> None:
+        super().__init__(
+            deployment.release,
+            deployment.namespace,
+            f"the namespace {deployment.namespace!r} does not exist",
+            hint=f"`create_namespace: true` of app {deployment.app!r} creates it, or an app that it depends on",
+        )
 
 
 @dataclass(slots=True)
@@ -20,17 +33,50 @@ class Namespaces:
     _locks: dict[str, anyio.Lock] = field(default_factory=dict)
 
     async def ensure(self, deployment: Deployment, releases: Releases, log: Log) -> None:
-        """Creates the namespace of a deployment that asks for it, if it is not there."""
+        """That of the release is there afterwards; raises `NamespaceMissing`."""
         name = deployment.namespace
-        if not deployment.options.create_namespace or name in self._there:
+        if name in self._there:
             return
         async with self._locks.setdefault(name, anyio.Lock()):
-            if name in self._there:
-                return
-            (found,) = await releases.look([Query("v1", "Namespace", "", name)])
-            if found is None:
-                if self.kubectl is None:
-                    raise KubectlMissing(f"creating the namespace {name!r}")
-                await log(f"creating namespace {name}")
-                await self.kubectl.create_namespace(name)
-            self._there.add(name)
+            if name not in self._there:
+                if not await _is_there(name, releases):
+                    await self._create(deployment, log)
+                self._there.add(name)
+
+    async def _create(self, deployment: Deployment, log: Log) -> None:
+        brings_it = brings_its_namespace(deployment)
+        if not brings_it and not deployment.options.create_namespace:
+            raise NamespaceMissing(deployment)
+        if self.kubectl is None:
+            raise KubectlMissing(f"creating the namespace {deployment.namespace!r}")
+        await log(f"creating namespace {deployment.namespace}")
+        if brings_it:
+            # The release is kept in the namespace that is part of it: so that comes first, as the release's own.
+            await self.kubectl.take_over(_owned(deployment), deployment.namespace)
+        else:
+            await self.kubectl.create_namespace(deployment.namespace)
+
+
+def brings_its_namespace(deployment: Deployment) -> bool:
+    """Whether the namespace of the release is among its objects."""
+    found = objects_of(deployment.manifests.manifests)
+    return any(one.id.kind == "Namespace" and one.id.name == deployment.namespace for one in found)
+
+
+async def _is_there(name: str, releases: Releases) -> bool:
+    try:
+        (found,) = await releases.look([Query("v1", "Namespace", "", name)])
+    except Forbidden:
+        return True  # who may not look may not create one either; if it is not there, the server will say so
+    return found is not None
+
+
+def _owned(deployment: Deployment) -> str:
+    """As Helm will find it to be of this release."""
+    owner = {RELEASE_NAME: deployment.release, RELEASE_NAMESPACE: deployment.namespace}
+    metadata = {
+        "name": deployment.namespace,
+        "labels": {"app.kubernetes.io/managed-by": "Helm"},
+        "annotations": owner,
+    }
+    return json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
