@@ -161,8 +161,13 @@ class Workshop:
         if stage.stage is None:
             return None
         if stage.stage != "deploy":
-            return self.outputs.holds
+            return partial(self._stage_holds, app, stage.stage)
         return partial(self._target_holds, stage.app) if app.is_deployed else None
+
+    async def _stage_holds(self, app: App, stage: Stage, output: Json) -> bool:
+        if not await self.outputs.holds(output):
+            return False
+        return await run_sync(app.is_made_for, stage, self.outputs.path(output), self.target)
 
     async def _target_holds(self, app: str, output: Json) -> bool:
         return isinstance(output, dict) and await self.target.holds(app, output)
@@ -263,7 +268,7 @@ class Workshop:
         env |= self.target.environment
         context_name = place.app.context or settings.kubeconfig_context
         if context_name:
-            env["KUBE_CONTEXT"] = context_name
+            env |= {"KUBE_CONTEXT": context_name, "HELM_KUBECONTEXT": context_name}
         return env
 
 

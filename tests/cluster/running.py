@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import os
 import subprocess
@@ -73,3 +75,11 @@ class Project:
     def revisions(self) -> dict[str, int]:
         outputs = self.outputs
         return {name: out["revision"] for name, out in outputs.items() if out and "revision" in out}
+
+
+def release(cluster: Cluster, name: str, namespace: str, revision: int = 1) -> dict[str, Any]:
+    """As Helm keeps it."""
+    secret = cluster.get("secret", f"sh.helm.release.v1.{name}.v{revision}", namespace=namespace)
+    packed = base64.b64decode(base64.b64decode(secret["data"]["release"]))
+    found: dict[str, Any] = json.loads(gzip.decompress(packed))
+    return found

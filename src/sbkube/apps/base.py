@@ -13,6 +13,7 @@ from sbkube.apps.fields import STAGES, Count, Duration, Model, NotEmpty, Path, S
 from sbkube.apps.hooks import AppHooks
 from sbkube.apps.work import Json, Place, Reading, Work
 from sbkube.errors import NotYet
+from sbkube.targets.base import Target
 
 __all__ = ["STAGES", "App", "Dependency", "RetryRule", "Stage"]
 
@@ -100,6 +101,10 @@ class App(Model):
     def reads(self, stage: Stage, place: Place) -> Reading:
         """What the stage depends on; looks only where files are, never into them."""
         raise NotYet(f"an app of type {self.type} ({place.name!r})", where=place.where("type"))
+
+    def is_made_for(self, stage: Stage, output: FilePath, target: Target) -> bool:
+        """Whether an output is what the stage would make for a target as it is now; blocking."""
+        return True
 
     def check(self, place: Place) -> Iterator[Refusal]:
         """What its stages would refuse of the files that are there now. Blocking, and leaves nothing behind."""

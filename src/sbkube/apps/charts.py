@@ -10,8 +10,9 @@ from pathlib import Path, PurePosixPath
 
 from sbkube.apps.archives import BadArchive, unpack
 from sbkube.apps.files import BadPattern, copy_files, files_below, files_of_chart, kind_of
-from sbkube.documents import parse
+from sbkube.documents import parse, read_text
 from sbkube.errors import ConfigError, Position, SbkubeError, is_disk_full
+from sbkube.targets.base import ChartName
 
 
 class UnusableChart(SbkubeError):
@@ -144,6 +145,15 @@ def check_metadata(text: str, file: Path) -> None:
         raise NoChart("a library chart cannot be deployed itself", where=document.position(["type"]))
     if kind != "application":
         raise NoChart(f"`type` must be application, not {kind!r}", where=document.position(["type"]))
+
+
+def chart_name(chart: Path) -> ChartName:
+    """Of a chart whose metadata are known to be right."""
+    metadata = parse(read_text(chart / "Chart.yaml"), file=chart / "Chart.yaml").mapping()
+    app_version = metadata.get("appVersion")
+    return ChartName(
+        str(metadata["name"]), str(metadata["version"]), "" if app_version is None else str(app_version)
+    )
 
 
 def _globbed(chart: Path, pattern: str, where: Position) -> list[Path]:

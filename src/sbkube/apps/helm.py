@@ -12,10 +12,12 @@ from anyio.to_thread import run_sync
 from pydantic import BeforeValidator, field_validator, model_validator
 
 from sbkube.apps.base import Stage
+from sbkube.apps.capabilities import are_current, write_capabilities
 from sbkube.apps.charts import (
     NothingRemoved,
     UnusableChart,
     change_chart,
+    chart_name,
     check_metadata,
     override,
     remove_some,
@@ -32,7 +34,7 @@ from sbkube.documents import parse, read_text
 from sbkube.errors import Position, SbkubeError
 from sbkube.helm.base import Capabilities, HelmCrashed, HelmError, HelmMissing, RenderRequest, ValuesError
 from sbkube.helm.values import final_values
-from sbkube.targets.base import Crds, Manifests
+from sbkube.targets.base import Crds, Manifests, Target
 
 KUBE_VERSION = "v1.36.0"
 """Rendered for where neither the app nor a cluster says: each Helm has a default of its own, by how it was built."""
@@ -50,7 +52,10 @@ class HelmApp(ReleasedApp):
     values: Annotated[tuple[str | dict[str, Any], ...], BeforeValidator(one_or_many)] = ()
     set_values: dict[str, Any] | tuple[str, ...] = ()
     release_name: str | None = None
+    create_namespace: bool = True
+    """Unless said otherwise, as it always was for charts, whatever their files said."""
     helm_label_injection: bool = True
+    """Whether its objects get labels and annotations; off, the chart is deployed as it is."""
     overrides: Annotated[tuple[str | dict[str, str], ...], BeforeValidator(one_or_many)] = ()
     removes: tuple[NotEmpty, ...] = ()
     crds: Crds = "install"
@@ -122,6 +127,9 @@ class HelmApp(ReleasedApp):
             case "deploy":
                 return await self._deploy(work)
         return None
+
+    def is_made_for(self, stage: Stage, output: Path, target: Target) -> bool:
+        return stage != "template" or self.kube_version is not None or are_current(output, target)
 
     def check(self, place: Place) -> Iterator[Refusal]:
         yield from (("template", error) for error in self._check_template(place))
@@ -236,22 +244,25 @@ class HelmApp(ReleasedApp):
 
     async def _deploy(self, work: Work) -> Json:
         """Labels are put on rendered objects, so an app that has some is deployed as it was rendered."""
-        place = work.place
-        as_rendered = place.object_labels or place.object_annotations or "build" not in work.inputs
-        chart = None if as_rendered else work.inputs["build"] / "chart"
-        return await deploy_rendered(work, self.release(place), self.deploy_options(self.crd_policy), chart)
+        place, options = work.place, self.deploy_options(self.crd_policy)
+        chart = work.inputs["build"] / "chart" if "build" in work.inputs else None
+        if chart is not None and (place.object_labels or place.object_annotations):
+            name = await run_sync(chart_name, chart)
+            return await deploy_rendered(work, self.release(place), options, chart_name=name)
+        return await deploy_rendered(work, self.release(place), options, chart)
 
     async def _template(self, work: Work) -> None:
         place = work.place
         for check in self._name_checks(place):
             check()
         values = await run_sync(self._final_values, place)
+        known = None if self.kube_version else work.target.capabilities
         request = RenderRequest(
             chart=work.inputs["build"] / "chart",
             release=self.release(place),
             namespace=place.namespace or "default",
             values=values,
-            capabilities=Capabilities(self.kube_version or KUBE_VERSION, self.api_versions),
+            capabilities=self._capabilities(known),
             include_crds=self.crd_policy != "skip",
             time_limit=work.time_limit,
         )
@@ -268,6 +279,14 @@ class HelmApp(ReleasedApp):
             parts = [await run_sync(put, part) for part in parts]
         await write_rendered(work.out, Manifests(*parts), rendered.notes)
         await write_values(work.out, values)
+        if known is not None:
+            await run_sync(write_capabilities, work.out, known, request.chart)
+
+    def _capabilities(self, known: Capabilities | None) -> Capabilities:
+        """Of the server that it goes to, or of the version that the app names."""
+        if known is None:
+            return Capabilities(self.kube_version or KUBE_VERSION, self.api_versions)
+        return Capabilities(known.kube_version, (*known.api_versions, *self.api_versions))
 
     def _final_values(self, place: Place) -> dict[str, Any]:
         files = {file.name: file for file in self._values_files(place)}

@@ -12,7 +12,7 @@ from anyio.to_thread import run_sync
 from sbkube.apps.manifests import Manifest, stream, with_metadata
 from sbkube.apps.work import Json, Place, Work
 from sbkube.helm.base import as_json
-from sbkube.targets.base import Deployment, DeployOptions, Manifests
+from sbkube.targets.base import ChartName, Deployment, DeployOptions, Manifests
 
 _PARTS = ("crds", "manifests", "hooks")
 _VALUES = "values.json"
@@ -35,7 +35,11 @@ async def read_rendered(folder: Path) -> Manifests:
 
 
 async def deploy_rendered(
-    work: Work, release: str, options: DeployOptions, chart: Path | None = None
+    work: Work,
+    release: str,
+    options: DeployOptions,
+    chart: Path | None = None,
+    chart_name: ChartName | None = None,
 ) -> Json:
     """Gives what the template stage made to the target; with a chart, a cluster gets that and the same values."""
     made = work.inputs["template"]
@@ -46,7 +50,8 @@ async def deploy_rendered(
         namespace=work.place.namespace or "default",
         manifests=rendered,
         chart=chart,
-        values=await run_sync(_values, made) if chart is not None else {},
+        chart_name=chart_name,
+        values=await run_sync(_values, made),
         notes=await run_sync(_notes, made),
         options=options,
         run=str(work.context.run),
@@ -61,7 +66,8 @@ async def write_values(folder: Path, values: Mapping[str, Any]) -> None:
 
 
 def _values(folder: Path) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads((folder / _VALUES).read_bytes())
+    path = folder / _VALUES
+    values: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {}
     return values
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from sbkube.errors import Position, SbkubeError
+from sbkube.helm.base import Capabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,15 @@ class DeployOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class ChartName:
+    """What a chart says it is."""
+
+    name: str
+    version: str
+    app_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Deployment:
     """What an app gives to a target."""
 
@@ -53,6 +63,8 @@ class Deployment:
     manifests: Manifests
     chart: Path | None = None
     """None: the manifests are all there is."""
+    chart_name: ChartName | None = None
+    """Of the chart that the manifests came from, where they are deployed in its place."""
     values: Mapping[str, Any] = field(default_factory=dict)
     notes: str = ""
     options: DeployOptions = DeployOptions()
@@ -92,6 +104,11 @@ class Target(Protocol):
     @property
     def identity(self) -> dict[str, str]:
         """What makes it another target if changed: JSON, the same on every machine."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities | None:
+        """What charts are rendered for; None: nothing in particular, or of a cluster that was not asked yet."""
         ...
 
     @property

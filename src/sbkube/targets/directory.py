@@ -76,6 +76,10 @@ class DirectoryTarget:
         return {"kind": self.kind, "path": self._written_as}
 
     @property
+    def capabilities(self) -> None:
+        """What lies in a folder is for no cluster in particular, and the same wherever it is made."""
+
+    @property
     def environment(self) -> dict[str, str]:
         return {"SBKUBE_TARGET_PATH": str(self._root)}
 

@@ -157,13 +157,8 @@ def test_apps_cannot_be_changed() -> None:
 
 def test_a_helm_app_has_the_defaults_users_know() -> None:
     app = helm()
-    assert (app.wait, app.timeout, app.atomic, app.create_namespace, app.adopt) == (
-        True,
-        300.0,
-        False,
-        False,
-        False,
-    )
+    assert (app.wait, app.timeout, app.atomic, app.adopt) == (True, 300.0, False, False)
+    assert app.create_namespace, "0.11 creates it whatever the file says"
     assert (app.helm_label_injection, app.force_conflicts, app.crd_policy) == (True, False, "install")
 
 

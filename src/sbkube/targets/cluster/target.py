@@ -20,7 +20,7 @@ import anyio
 from anyio.to_thread import run_sync
 
 from sbkube.errors import SbkubeError
-from sbkube.helm.base import HelmError
+from sbkube.helm.base import Capabilities, HelmError
 from sbkube.helm.looking import Server
 from sbkube.helm.releases import (
     Cluster,
@@ -112,6 +112,11 @@ class ClusterTarget:
         return {"kind": self.kind, "context": self.cluster.context or ""}
 
     @property
+    def capabilities(self) -> Capabilities | None:
+        """As Helm sees them when it installs, so that what is rendered and what is deployed agree."""
+        return None if self.server is None else Capabilities(self.server.version, self.server.api_versions)
+
+    @property
     def environment(self) -> dict[str, str]:
         return self.cluster.environment()
 
@@ -140,9 +145,8 @@ class ClusterTarget:
         return replace(deployed, record={**deployed.record, "crds": [dict(one.record) for one in before]})
 
     def _crds(self, deployment: Deployment) -> list[Deployment]:
-        """Helm itself installs those of a chart, unless they are to be brought up to date too."""
-        by_helm = deployment.chart is not None and deployment.options.crds == "install"
-        return [] if by_helm else crd_releases(deployment)
+        """Helm itself installs those of a chart once, unless they are to be brought up to date too."""
+        return [] if deployment.options.crds == "install" else crd_releases(deployment)
 
     async def _deploy(self, deployment: Deployment, log: Log) -> Deployed:
         name = (deployment.namespace, deployment.release)
@@ -229,7 +233,7 @@ class ClusterTarget:
     ) -> Deployed:
         releases = await self.releases()
         await self._namespaces.ensure(deployment, releases, log)
-        request = self._request(deployment, chart, wanted, 1 if now is None else now.revision + 1)
+        request = request_of(deployment, chart, wanted, 1 if now is None else now.revision + 1)
         if isinstance(decision, Install):
             adopted = await adopt(releases, self.kubectl, deployment, log)
             request = replace(request, replace=decision.replace, take_ownership=adopted)
@@ -239,24 +243,6 @@ class ClusterTarget:
         async with self._turn_to_wait(request) as waiting:
             made = await self._watch.during(partial(act, waiting), releases, deployment, log)
         return _deployed(made, wanted, before, "installed" if act == releases.install else "upgraded")
-
-    def _request(self, deployment: Deployment, chart: Path, wanted: Wanted, revision: int) -> DeployRequest:
-        options = deployment.options
-        return DeployRequest(
-            chart,
-            deployment.release,
-            deployment.namespace,
-            deployment.values,
-            labels=wanted.labels(revision),
-            description=f"sbkube run {deployment.run}",
-            wait="watcher" if options.wait else "none",
-            wait_for_jobs=options.wait and options.wait_for_jobs,
-            timeout=options.timeout,
-            atomic=options.atomic,
-            max_history=options.max_history,
-            skip_crds=options.crds != "install",
-            force_conflicts=options.force_conflicts,
-        )
 
     @asynccontextmanager
     async def _turn_to_wait(self, request: DeployRequest) -> AsyncIterator[DeployRequest]:
@@ -314,11 +300,33 @@ class ClusterTarget:
             return found
 
 
+def request_of(deployment: Deployment, chart: Path, wanted: Wanted, revision: int) -> DeployRequest:
+    options = deployment.options
+    return DeployRequest(
+        chart,
+        deployment.release,
+        deployment.namespace,
+        deployment.values,
+        labels=wanted.labels(revision),
+        description=f"sbkube run {deployment.run}",
+        wait="watcher" if options.wait else "none",
+        wait_for_jobs=options.wait and options.wait_for_jobs,
+        timeout=options.timeout,
+        atomic=options.atomic,
+        max_history=options.max_history,
+        skip_crds=options.crds != "install",
+        force_conflicts=options.force_conflicts,
+    )
+
+
 def _wrapped(deployment: Deployment, folder: Path) -> None:
     rendered = deployment.manifests
     objects = [*objects_of(rendered.manifests), *objects_of(rendered.hooks)]
     refuse_duplicates(objects)
-    wrap(deployment.release, objects, deployment.notes).write(folder)
+    # In a release of their own they would be brought up to date, too.
+    crds = objects_of(rendered.crds) if deployment.options.crds == "install" else []
+    chart = wrap(deployment.release, objects, deployment.notes, named=deployment.chart_name, crds=crds)
+    chart.write(folder)
 
 
 def _deployed(made: Release, wanted: Wanted, before: Release | None, action: str) -> Deployed:

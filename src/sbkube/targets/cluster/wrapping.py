@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sbkube.targets.base import ChartName
+
 from .objects import ClusterObject, Unreleasable
 
 END = "# end"
@@ -32,6 +34,9 @@ class WrappedChart:
     version: str
     documents: tuple[str, ...]
     notes: str = ""
+    app_version: str = ""
+    crds: tuple[str, ...] = ()
+    """What Helm is to install once, if it is not there, and then to leave alone."""
 
     @property
     def files(self) -> dict[str, str]:
@@ -39,6 +44,8 @@ class WrappedChart:
         for number, text in enumerate(self.documents):
             made[f"files/{number:04}.yaml"] = text
             made[f"templates/{number:04}.yaml"] = f'{{{{ .Files.Get "files/{number:04}.yaml" }}}}\n{END}\n'
+        for number, text in enumerate(self.crds):
+            made[f"crds/{number:04}.yaml"] = text
         if self.notes:
             made["files/NOTES.txt"] = self.notes
             made["templates/NOTES.txt"] = '{{ .Files.Get "files/NOTES.txt" }}'
@@ -53,13 +60,23 @@ class WrappedChart:
             path.write_bytes(text.encode())
 
     def _metadata(self) -> str:
-        return json.dumps({"apiVersion": "v2", "name": self.name, "version": self.version}) + "\n"
+        metadata = {"apiVersion": "v2", "name": self.name, "version": self.version}
+        if self.app_version:
+            metadata["appVersion"] = self.app_version
+        return json.dumps(metadata) + "\n"
 
 
-def wrap(app: str, objects: Sequence[ClusterObject], notes: str = "") -> WrappedChart:
-    """Raises `Unreleasable` for what would not fit into a release."""
-    chart = unchecked(app, objects, notes)
-    for found, text in zip(objects, chart.documents, strict=True):
+def wrap(
+    app: str,
+    objects: Sequence[ClusterObject],
+    notes: str = "",
+    *,
+    named: ChartName | None = None,
+    crds: Sequence[ClusterObject] = (),
+) -> WrappedChart:
+    """Called after the app, or as the chart that the objects came from. Raises `Unreleasable` for what would not fit."""
+    chart = unchecked(app, objects, notes, named=named, crds=crds)
+    for found, text in zip((*objects, *crds), (*chart.documents, *chart.crds), strict=True):
         if len(text.encode()) > LARGEST_FILE:
             raise Unreleasable(
                 f"{found.id} is larger than {LARGEST_FILE // 1024**2} MiB, the most that Helm takes"
@@ -73,10 +90,19 @@ def wrap(app: str, objects: Sequence[ClusterObject], notes: str = "") -> Wrapped
     return chart
 
 
-def unchecked(app: str, objects: Sequence[ClusterObject], notes: str = "") -> WrappedChart:
+def unchecked(
+    app: str,
+    objects: Sequence[ClusterObject],
+    notes: str = "",
+    *,
+    named: ChartName | None = None,
+    crds: Sequence[ClusterObject] = (),
+) -> WrappedChart:
     documents = tuple(_ready(found.text) for found in objects)
     digest = hashlib.sha256("\0".join(documents).encode()).hexdigest()
-    return WrappedChart(app[:63].rstrip("-."), f"1.0.0-h{digest[:12]}", documents, notes)
+    name = named or ChartName(app[:63].rstrip("-."), f"1.0.0-h{digest[:12]}")
+    ready = tuple(_ready(crd.text) for crd in crds)
+    return WrappedChart(name.name, name.version, documents, notes, name.app_version, ready)
 
 
 def stored_size(chart: WrappedChart) -> int:

@@ -8,6 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sbkube.targets.base import ChartName
 from sbkube.targets.cluster import wrapping
 from sbkube.targets.cluster.objects import Unreleasable, objects_of, refuse_duplicates
 from sbkube.targets.cluster.wrapping import wrap
@@ -100,3 +101,16 @@ def test_writing_leaves_nothing_of_an_earlier_chart(tmp_path: Path) -> None:
     found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     assert found == ["Chart.yaml", "files/0000.yaml", "templates/0000.yaml"]
     assert wrapping.END in (folder / "templates/0000.yaml").read_text()
+
+
+def test_a_chart_that_is_wrapped_keeps_its_name_and_versions() -> None:
+    chart = wrap("web", objects_of(config_map("a")), named=ChartName("nginx", "1.2.3+build.4", "1.27"))
+    metadata = yaml.safe_load(chart.files["Chart.yaml"])
+    assert metadata == {"apiVersion": "v2", "name": "nginx", "version": "1.2.3+build.4", "appVersion": "1.27"}
+
+
+def test_what_helm_is_to_install_once_is_where_helm_looks_for_it() -> None:
+    crds = objects_of(config_map("crd"))
+    chart = wrap("web", objects_of(config_map("a")), crds=crds)
+    assert chart.files["crds/0000.yaml"] == config_map("crd")
+    assert len(chart.documents) == 1
