@@ -71,6 +71,14 @@ def with_default_namespace(cluster: Cluster, namespace: str) -> str:
     return json.dumps({"apiVersion": "v1", "kind": "Config", "contexts": [context]})
 
 
+def pinning(cluster: Cluster) -> str | None:
+    """A kubeconfig to stand before the cluster's own where that one's current context is another: kubectl asks for no more."""
+    known = [_read(file) for file in map(Path, (cluster.kubeconfig or "").split(os.pathsep)) if file.exists()]
+    if not cluster.context or _current(known) == cluster.context:
+        return None
+    return json.dumps({"apiVersion": "v1", "kind": "Config", "current-context": cluster.context})
+
+
 def _files(kubeconfig: str | None, folder: Path, environ: Mapping[str, str]) -> Sequence[Path]:
     if kubeconfig:
         return [folder / Path(kubeconfig).expanduser()]

@@ -6,6 +6,7 @@ out why something is not ready. One deploy of one release at a time; deploys of 
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -53,6 +54,7 @@ from .decide import (
 )
 from .digests import digest_of
 from .identity import Identities, refuse_another_cluster
+from .kubeconfig import pinning
 from .kubectl import Kubectl, KubectlMissing
 from .namespaces import Namespaces
 from .objects import objects_of, refuse_duplicates
@@ -118,7 +120,12 @@ class ClusterTarget:
 
     @property
     def environment(self) -> dict[str, str]:
-        return self.cluster.environment()
+        """A command that names no context means that of the project, whatever the current one of the user is."""
+        pinned = self.scratch / "kubeconfig"
+        if not pinned.exists():
+            return self.cluster.environment()
+        files = filter(None, (str(pinned), self.cluster.kubeconfig))
+        return {**self.cluster.environment(), "KUBECONFIG": os.pathsep.join(files)}
 
     async def refusals(self, apps: AbstractSet[str]) -> list[SbkubeError]:
         """Nothing: a lint job need not reach the cluster."""
@@ -136,6 +143,13 @@ class ClusterTarget:
         assert self.server is not None
         if self.server.uid and self.server.uid != self.identities.of(self.cluster):
             await run_sync(self.identities.remember, self.cluster, self.server.uid)
+        await run_sync(self._pin)
+
+    def _pin(self) -> None:
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        if text := pinning(self.cluster):
+            self.scratch.mkdir(parents=True, mode=0o700)
+            (self.scratch / "kubeconfig").write_text(text)
 
     async def deploy(self, deployment: Deployment, log: Log) -> Deployed:
         before = [await self._deploy(crds, log) for crds in await run_sync(self._crds, deployment)]
