@@ -204,16 +204,15 @@ def test_a_project_of_an_older_version_runs_as_it_is(project: ProjectFolder, dia
     assert project.view["namespace"] == "shop"
 
 
-def test_a_project_without_a_target_means_the_cluster(project: ProjectFolder) -> None:
-    project.config(effect("a"), target="")
+@pytest.mark.parametrize("top", ["", "target: cluster\n"])
+def test_a_project_without_a_target_means_the_cluster(project: ProjectFolder, top: str) -> None:
+    project.config(effect("a"), target=top)
     for command in ("run", "plan", "validate"):
         ended = project(command)
         assert ended.code == 2
-        assert "config.yaml: no `target` is set, and `cluster`, which that means," in ended.err
-        assert "hint: write `target: {directory: PATH}` there, or use `--target PATH`" in ended.err
+        assert f"there is no kubeconfig: {project.root.parent}/.kube/config does not exist" in ended.err
+        assert "name one with `kubeconfig` in sources.yaml or KUBECONFIG, or deploy to a folder" in ended.err
         assert project(command, "--target", "out").code == 0
-    project.config(effect("a"), target="target: cluster\n")
-    assert "config.yaml:2: the target `cluster` is not supported yet" in project("validate").err
 
 
 def test_a_profile_as_users_know_it_takes_its_sources_and_values(project: ProjectFolder) -> None:

@@ -49,11 +49,15 @@ def write(files: Mapping[str, str]) -> None:
         path.write_text(text)
 
 
-def found(*apps: str, top: str = TARGET, target: str | None = None) -> list[Finding]:
+def found(
+    *apps: str, top: str = TARGET, target: str | None = None, environ: Mapping[str, str] | None = None
+) -> list[Finding]:
     """Apps stand from line 3 on."""
     write({"config.yaml": "\n".join([top, "apps:", *(f"  {app}" for app in apps), ""])})
     project = api.load(Path(), environ={})
-    return list(anyio.run(partial(api.check, project, Request(target=target), environ={})).findings)
+    return list(
+        anyio.run(partial(api.check, project, Request(target=target), environ=environ or {})).findings
+    )
 
 
 def told(*apps: str, top: str = TARGET) -> list[str]:
@@ -360,11 +364,11 @@ def test_a_target_is_refused_just_where_it_cannot_be_written() -> None:
     assert all("cannot write" in line for line in lines)
 
 
-def test_without_a_target_it_is_said_what_to_write() -> None:
-    (finding,) = found("a: {type: noop}", top="namespace: shop")
-    assert finding.message.startswith("no `target` is set")
+def test_without_a_target_a_cluster_is_looked_for_and_missed(folder: Path) -> None:
+    own = {"KUBECONFIG": str(folder / "kubeconfig")}
+    (finding,) = found("a: {type: noop}", top="namespace: shop", environ=own)
+    assert finding.message == f"there is no kubeconfig: {folder}/kubeconfig does not exist"
     assert str(finding.where) == "config.yaml"
-    assert finding.hint == "write `target: {directory: PATH}` there, or use `--target PATH`"
 
 
 # And what is not a finding

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sbkube.apps.files import files_below
+from sbkube.apps.rendered import write_private
 from sbkube.helm.base import Capabilities
 from sbkube.targets.base import Target
 
@@ -24,7 +25,8 @@ _ASKING = b"APIVersions"
 def write_capabilities(folder: Path, known: Capabilities, chart: Path) -> None:
     """Blocking."""
     kinds = _digest(known) if asks_for_kinds(chart) else None
-    (folder / _FILE).write_text(json.dumps({"kube_version": known.kube_version, "api_versions": kinds}))
+    made_for = {"kube_version": known.kube_version, "api_versions": kinds}
+    write_private(folder / _FILE, json.dumps(made_for))
 
 
 def are_current(folder: Path, target: Target) -> bool:

@@ -62,7 +62,13 @@ async def deploy_rendered(
 
 async def write_values(folder: Path, values: Mapping[str, Any]) -> None:
     """What a chart was rendered with, for whoever installs it."""
-    await run_sync((folder / _VALUES).write_text, as_json(values))
+    await run_sync(write_private, folder / _VALUES, as_json(values))
+
+
+def write_private(path: Path, text: str) -> None:
+    """Blocking."""
+    path.touch(mode=0o600)
+    path.write_text(text)
 
 
 def _values(folder: Path) -> dict[str, Any]:
