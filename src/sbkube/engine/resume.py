@@ -325,7 +325,7 @@ class _Deciding:
         if id in self.stale:
             return "inputs changed"
         if id in self.lost:
-            return "its output is missing or changed"
+            return "its output is missing or not what it should be"
         if runs_before and self._completion(id) is not None:
             return f"if {runs_before[0]} changes"
         if self._status(id) is None:

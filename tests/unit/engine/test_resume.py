@@ -154,7 +154,7 @@ def test_who_only_comes_after_a_changed_step_is_kept() -> None:
 def test_a_step_whose_output_is_gone_runs_and_cannot_be_found_equal_when_it_starts() -> None:
     decision = decided(CHAIN, past(CHAIN), lost=["b"])
 
-    assert decision.to_run == {"b": "its output is missing or changed", "c": "if b changes"}
+    assert decision.to_run == {"b": "its output is missing or not what it should be", "c": "if b changes"}
     assert decision.steps["b"].completion is None
     assert decision.conditional == {"c"}
 
