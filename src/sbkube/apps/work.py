@@ -106,8 +106,10 @@ class Outputs:
     while its folder has the recorded digest.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, beneath: Path | None = None) -> None:
+        """What is not in `folder` is looked for `beneath`, where nothing is ever written."""
         self.folder = folder
+        self.beneath = beneath
 
     async def fresh(self, app: str, stage: Stage) -> Path:
         return await run_sync(self._fresh, app, stage)
@@ -123,7 +125,8 @@ class Outputs:
         return await run_sync(self._holds, output)
 
     def path(self, output: Json) -> Path:
-        return self.folder / str(output["path"])
+        path = self.folder / str(output["path"])
+        return path if self.beneath is None or path.exists() else self.beneath / str(output["path"])
 
     def _fresh(self, app: str, stage: Stage) -> Path:
         fresh = self.folder / app / stage / f".fresh-{uuid4().hex[:12]}"

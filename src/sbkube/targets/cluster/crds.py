@@ -24,6 +24,11 @@ _KEEP_KEY, _, _KEEP_VALUE = KEEP.partition(": ")
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+def releases_before(deployment: Deployment) -> list[Deployment]:
+    """Helm itself installs the definitions of a chart once, unless they are to be brought up to date too."""
+    return [] if deployment.options.crds == "install" else crd_releases(deployment)
+
+
 def crd_releases(deployment: Deployment) -> list[Deployment]:
     """What is deployed before an app: `<release>-crds`, and more where they do not fit into one."""
     crds = [replace(crd, text=kept(crd.text)) for crd in objects_of(deployment.manifests.crds)]

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from anyio.to_thread import run_sync
+
 from sbkube.errors import SbkubeError
 from sbkube.helm.releases import Cluster
 from sbkube.process import run_process
@@ -45,6 +47,15 @@ class KubectlFailed(SbkubeError):
 class KubectlMissing(SbkubeError):
     def __init__(self, why: str) -> None:
         super().__init__(f"no `kubectl` on PATH, which {why} needs", hint="install kubectl")
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """How a command ended, and what it printed."""
+
+    code: int
+    text: str
+    errors: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +138,29 @@ class Kubectl:
         if code and "AlreadyExists" not in output and "already exists" not in output:
             raise KubectlFailed("create namespace", output)
 
+    async def say(self, *arguments: str, stdin: str | None = None, time_limit: float = TIME_LIMIT) -> Said:
+        """Exit code, and standard output to the byte, apart from errors and warnings."""
+        errors: list[str] = []
+        with tempfile.TemporaryDirectory(prefix="sbkube-kubectl-") as folder:
+            output = Path(folder, "output")
+            ended = await run_process(
+                ["/bin/sh", "-c", _INTO_FILE, "sh", str(output), self.program, *self._where(), *arguments],
+                cwd=Path(os.sep),
+                env={**self.environ, **self.cluster.environment()},
+                on_line=errors.append,
+                time_limit=time_limit,
+                grace=1.0,
+                stdin=None if stdin is None else stdin.encode(),
+            )
+            text = await run_sync(_content, output)
+        return Said(ended.code, text, "\n".join(errors))
+
     async def json(self, *arguments: str, stdin: str | None = None) -> Any:
-        """What a command prints as JSON; warnings may come before it."""
-        _, output = await self.run(*arguments, "-o", "json", stdin=stdin)
-        start = min((at for sign in "{[" if (at := output.find(sign)) >= 0), default=0)
-        return json.loads(output[start:])
+        """What a command prints as JSON. Raises `KubectlFailed`."""
+        said = await self.say(*arguments, "-o", "json", stdin=stdin)
+        if said.code:
+            raise KubectlFailed(arguments[0], said.errors)
+        return json.loads(said.text)
 
     def _where(self) -> Sequence[str]:
         return ["--context", self.cluster.context] if self.cluster.context else []
@@ -141,3 +170,10 @@ def _are_unknown_kinds(said: Sequence[str]) -> bool:
     """Nothing of a kind that the server does not know can be there. The rest of a file is deleted all the same."""
     wrong = [line for line in said if " deleted" not in line and line != "ensure CRDs are installed first"]
     return bool(wrong) and all("no matches for kind" in line for line in wrong)
+
+
+_INTO_FILE = 'output=$1; shift; exec "$@" >"$output"'
+
+
+def _content(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""

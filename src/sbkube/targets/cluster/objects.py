@@ -66,13 +66,14 @@ def _objects(text: str) -> Iterator[ClusterObject]:
     if not isinstance(data, Mapping):
         raise Unreleasable(f"a document is no Kubernetes object but {type(data).__name__}")
     if not str(data.get("kind", "")).endswith("List") or not isinstance(data.get("items"), list):
-        yield ClusterObject(_id(data), text, data)
+        yield ClusterObject(id_of(data), text, data)
         return
     for item in data["items"]:
         yield from _objects(dump(item))
 
 
-def _id(data: Mapping[str, Any]) -> ObjectId:
+def id_of(data: Mapping[str, Any]) -> ObjectId:
+    """Raises `Unreleasable` for what has no kind or no name."""
     version, kind = data.get("apiVersion"), data.get("kind")
     if not isinstance(version, str) or not isinstance(kind, str) or not version or not kind:
         raise Unreleasable(f"an object has no `{'kind' if version else 'apiVersion'}`")

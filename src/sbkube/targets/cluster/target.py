@@ -36,7 +36,7 @@ from sbkube.helm.releases import (
 from sbkube.targets.base import Deployed, Deployment, Log, ObjectAction
 
 from .adoption import adopt
-from .crds import crd_releases
+from .crds import releases_before
 from .decide import (
     Decision,
     FinishUninstall,
@@ -152,19 +152,15 @@ class ClusterTarget:
             (self.scratch / "kubeconfig").write_text(text)
 
     async def deploy(self, deployment: Deployment, log: Log) -> Deployed:
-        before = [await self._deploy(crds, log) for crds in await run_sync(self._crds, deployment)]
+        before = [await self._deploy(crds, log) for crds in await run_sync(releases_before, deployment)]
         deployed = await self._deploy(deployment, log)
         if not before:
             return deployed
         return replace(deployed, record={**deployed.record, "crds": [dict(one.record) for one in before]})
 
-    def _crds(self, deployment: Deployment) -> list[Deployment]:
-        """Helm itself installs those of a chart once, unless they are to be brought up to date too."""
-        return [] if deployment.options.crds == "install" else crd_releases(deployment)
-
     async def _deploy(self, deployment: Deployment, log: Log) -> Deployed:
         name = (deployment.namespace, deployment.release)
-        async with self._busy.setdefault(name, anyio.Lock()), self._chart(deployment) as chart:
+        async with self._busy.setdefault(name, anyio.Lock()), chart_of(deployment, self.scratch) as chart:
             wanted = Wanted(await run_sync(digest_of, deployment, chart), deployment.run, self.owner())
             return await self._brought_about(deployment, chart, wanted, log)
 
@@ -275,20 +271,6 @@ class ClusterTarget:
         finally:
             self._watching[namespace] -= 1
 
-    @asynccontextmanager
-    async def _chart(self, deployment: Deployment) -> AsyncIterator[Path]:
-        """The app's own, or one made of its manifests that lives as long as the deploy."""
-        if deployment.chart is not None:
-            yield deployment.chart
-            return
-        folder = self.scratch / uuid4().hex[:12]
-        try:
-            await run_sync(_wrapped, deployment, folder)
-            yield folder
-        finally:
-            with anyio.move_on_after(5, shield=True):
-                await run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
-
     # What is there
 
     async def _newest(self, deployment: Deployment) -> Release | None:
@@ -331,6 +313,21 @@ def request_of(deployment: Deployment, chart: Path, wanted: Wanted, revision: in
         skip_crds=options.crds != "install",
         force_conflicts=options.force_conflicts,
     )
+
+
+@asynccontextmanager
+async def chart_of(deployment: Deployment, scratch: Path) -> AsyncIterator[Path]:
+    """The app's own, or one made of its manifests below `scratch` that lives as long as this."""
+    if deployment.chart is not None:
+        yield deployment.chart
+        return
+    folder = scratch / uuid4().hex[:12]
+    try:
+        await run_sync(_wrapped, deployment, folder)
+        yield folder
+    finally:
+        with anyio.move_on_after(5, shield=True):
+            await run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 def _wrapped(deployment: Deployment, folder: Path) -> None:
