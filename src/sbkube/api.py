@@ -41,25 +41,40 @@ from sbkube.engine.stores.base import Plan
 from sbkube.engine.stores.files import FileReader
 from sbkube.errors import SbkubeError
 from sbkube.leftovers import Attempt, Leftover, find_leftovers
+from sbkube.operations import diff as differing
+from sbkube.operations import live as looking
+from sbkube.operations.comparing import ObjectChange
+from sbkube.operations.diff import AppDiff, Diff
+from sbkube.operations.live import Live, LiveRelease, Verified
+from sbkube.operations.session import open_session
 from sbkube.planning import Asked, unsuited
 from sbkube.targets.cluster.decide import PendingPolicy
 from sbkube.wiring import Planned, Workshop, open_workshop, state_folder
 
 __all__ = [
+    "AppDiff",
     "Asked",
     "Checked",
+    "Diff",
     "Finding",
+    "Live",
+    "LiveRelease",
+    "ObjectChange",
     "Outcome",
     "Preview",
     "Request",
     "Start",
+    "Verified",
     "check",
+    "diff",
     "find_project",
     "findings_of",
+    "live",
     "load",
     "plan",
     "run",
     "state_of",
+    "verify",
 ]
 
 EVERYTHING = Asked()
@@ -210,6 +225,49 @@ async def check(
         return [*await target.refusals(apps), *unsuited(project, target.identity)]
 
     return await checking.check(project, refused)
+
+
+async def diff(
+    project: Project, request: Request | None = None, *, environ: Mapping[str, str] | None = None
+) -> Diff:
+    """What a deploy of the apps that are asked for would change in the cluster, object by object.
+
+    What is not rendered as it is now is rendered first, into a folder that is removed again: takes no lock, and changes
+    nothing in the cluster or in the state folder. Values of Secrets are masked. Raises `NoReleases` if the target is a
+    folder, `KubectlMissing`, `ClusterUnreachable`, `AnotherCluster`, `NoCluster`, `NeedsNotMet` if an app is made from
+    what a command has yet to make, and `ConfigError`.
+    """
+    request = request or Request()
+    workshop = _workshop(project, request, os.environ if environ is None else environ)
+    async with open_session(workshop, writes=False) as session:
+        return await differing.diff(session, request.asked)
+
+
+async def live(
+    project: Project, request: Request | None = None, *, environ: Mapping[str, str] | None = None
+) -> Live:
+    """How the releases of the apps that are asked for stand: revision, status, readiness, and what is not as they have it.
+
+    Takes no lock and changes nothing. Raises `NoReleases` if the target is a folder, `KubectlMissing`,
+    `ClusterUnreachable`, `AnotherCluster`, `NoCluster` and `ConfigError`.
+    """
+    request = request or Request()
+    workshop = _workshop(project, request, os.environ if environ is None else environ)
+    async with open_session(workshop, writes=False) as session:
+        return await looking.live(session, request.asked)
+
+
+async def verify(
+    project: Project, request: Request | None = None, *, environ: Mapping[str, str] | None = None
+) -> list[Verified]:
+    """Whether every app of the last run that is asked for is deployed as recorded and ready; changes nothing.
+
+    Raises `NothingToVerify` if no run is recorded, and what `live` raises.
+    """
+    request = request or Request()
+    workshop = _workshop(project, request, os.environ if environ is None else environ)
+    async with open_session(workshop, writes=False) as session:
+        return await looking.verify(session, request.asked)
 
 
 async def run(

@@ -319,7 +319,7 @@ def selection(project: Project, stages: Sequence[StagePlan], asked: Asked) -> Se
             with_needs=asked.with_needs,
             rerun_interrupted=asked.rerun_interrupted,
         )
-    apps = _chosen_apps(project, asked)
+    apps = chosen_apps(project, asked)
     first, last = _stage_range(asked)
     chosen = [s for s in stages if s.app in apps]
     steps = frozenset(s.id for s in chosen if first <= _place(s) <= last)
@@ -357,7 +357,8 @@ def _stage(word: str) -> int:
     return STAGES.index(word)
 
 
-def _chosen_apps(project: Project, asked: Asked) -> set[str]:
+def chosen_apps(project: Project, asked: Asked) -> set[str]:
+    """Raises `ConfigError` for a name or a label that no app has."""
     for name in asked.apps:
         if name not in project.apps:
             raise ConfigError(

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from sbkube.apps.base import App
 from sbkube.apps.fields import Duration
+from sbkube.apps.work import Place
 from sbkube.targets.base import Crds, DeployOptions
 
 
@@ -25,6 +26,10 @@ class ReleasedApp(App):
     adopt: bool = False
     max_history: Annotated[int, Field(ge=1)] = 10
     prune: bool = True
+
+    def release(self, place: Place) -> str:
+        """Its name; that of the app unless it has a field for it."""
+        return place.name
 
     def deploy_options(self, crds: Crds = "upgrade") -> DeployOptions:
         return DeployOptions(

@@ -54,7 +54,7 @@ class YamlApp(ReleasedApp):
     async def perform(self, stage: Stage, work: Work) -> Json:
         if stage == "deploy":
             _check_namespace(work.place)
-            return await deploy_rendered(work, work.place.name, self.deploy_options())
+            return await deploy_rendered(work, self.release(work.place), self.deploy_options())
         await write_rendered(work.out, await run_sync(self._rendered, work.place))
         return None
 

@@ -86,7 +86,7 @@ class Console:
             err,
             output=output,
             narration=_narration(environ, output, progress, out.isatty(), err.isatty()),
-            color=_color(environ, err.isatty()),
+            color=speaks_color(environ, err.isatty()),
             marks=UNICODE if _speaks_unicode(environ, err) else ASCII,
         )
 
@@ -159,7 +159,7 @@ class Console:
             _silence(self.err)
 
     def paint(self, text: str, style: Style) -> str:
-        return f"\x1b[{SGR[style]}m{text}\x1b[0m" if self.color and style and text else text
+        return painted(text, style) if self.color else text
 
     def size(self) -> tuple[int, int]:
         """Columns and rows of the terminal behind stderr."""
@@ -182,6 +182,10 @@ class Console:
         return Listener(self, steps, initial, log_path=log_path)
 
 
+def painted(text: str, style: Style) -> str:
+    return f"\x1b[{SGR[style]}m{text}\x1b[0m" if style and text else text
+
+
 def _narration(
     environ: Mapping[str, str], output: Output, progress: bool, out_tty: bool, err_tty: bool
 ) -> Narration:
@@ -196,12 +200,12 @@ def is_ci(environ: Mapping[str, str]) -> bool:
     return environ.get("CI", "").lower() not in ("", "0", "false", "no")
 
 
-def _color(environ: Mapping[str, str], err_tty: bool) -> bool:
+def speaks_color(environ: Mapping[str, str], is_tty: bool) -> bool:
     if environ.get("NO_COLOR"):
         return False
     if environ.get("FORCE_COLOR", "") not in ("", "0", "false"):
         return True
-    return err_tty and environ.get("TERM") != "dumb"
+    return is_tty and environ.get("TERM") != "dumb"
 
 
 def _speaks_unicode(environ: Mapping[str, str], stream: TextIO) -> bool:

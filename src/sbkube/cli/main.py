@@ -38,9 +38,11 @@ GROUPS = MappingProxyType(
         "Look before a run": {
             "validate": "Check a project without running anything.",
             "plan": "Show what a run would do, and why.",
+            "diff": "Show what a deploy would change in the cluster.",
         },
         "Look after a run": {
             "status": "Show how the last run stands.",
+            "verify": "Check that the cluster is as the last run left it.",
             "logs": "Print what a step logged.",
             "explain": "Say why a step ran, or would run again.",
             "history": "List the runs of a project.",

@@ -138,7 +138,7 @@ def _remember_output(ctx: click.Context, _: click.Parameter, output: str) -> str
     return output
 
 
-selection_options = together(
+app_options = together(
     option("--app", "apps", multiple=True, metavar="NAME", group=PART, help="This app; may be repeated."),
     option(
         "--label",
@@ -149,6 +149,10 @@ selection_options = together(
         group=PART,
         help="Apps with this label; all given must match.",
     ),
+)
+
+selection_options = together(
+    app_options,
     option("--with-needs", is_flag=True, group=PART, help="And what these wait for, if not done."),
 )
 
@@ -194,6 +198,16 @@ target_option = option(
 
 helm_option = option(
     "--helm", metavar="HELM", group=HOW, help="embedded, binary or a path. [env:SBKUBE_HELM]"
+)
+
+cluster_options = together(
+    option(
+        "--target",
+        metavar="cluster",
+        group=HOW,
+        help="`cluster`: look there, where the project deploys to a folder.",
+    ),
+    helm_option,
 )
 
 run_options = together(

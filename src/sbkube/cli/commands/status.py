@@ -1,4 +1,4 @@
-"""`sbkube status`: how the last run stands, read from the journal."""
+"""`sbkube status`: how the last run stands, read from the journal; with `--live`, how its releases stand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ import asyncclick as click
 
 from sbkube.cli.console import Console
 from sbkube.cli.help import Command
-from sbkube.cli.options import console_for, output_option, where_of, where_options
+from sbkube.cli.options import (
+    app_options,
+    cluster_options,
+    console_for,
+    option,
+    output_option,
+    where_of,
+    where_options,
+)
 from sbkube.cli.records import newest, recorded
 
 
@@ -18,13 +26,23 @@ from sbkube.cli.records import newest, recorded
     help="Show how the last run stands.",
     examples={
         "sbkube status --profile prod": "the last run of a profile",
+        "sbkube status --live": "what the cluster has of it, and what others changed there",
         "sbkube status -o json | jq .counts": "as a document, for other tools",
     },
 )
 @where_options
+@option("--live", is_flag=True, help="Look at the releases in the cluster instead of the record.")
+@app_options
+@cluster_options
 @output_option("text", "json")
-async def command(*, output: Any, **values: Any) -> int:
+async def command(*, output: Any, live: bool, **values: Any) -> int:
     where, console = where_of(values), console_for(output)
+    if live:
+        from sbkube.cli.live_status import show_live
+
+        return await show_live(where, console, values)
+    if given := [flag for flag, name in _OF_LIVE.items() if values.get(name)]:
+        raise click.UsageError(f"{' and '.join(given)} go with --live")
     reader = recorded(where)
     state = await newest(reader, where)
     if await reader.view_is_edited():
@@ -34,6 +52,9 @@ async def command(*, output: Any, **values: Any) -> int:
     else:
         console.data(_text(state, console))
     return 0
+
+
+_OF_LIVE = {"--app": "apps", "--label": "labels", "--target": "target", "--helm": "helm"}
 
 
 def _text(state: Any, console: Console) -> str:

@@ -156,7 +156,10 @@ class ClusterTarget:
         deployed = await self._deploy(deployment, log)
         if not before:
             return deployed
-        return replace(deployed, record={**deployed.record, "crds": [dict(one.record) for one in before]})
+        return replace(
+            deployed,
+            record={**deployed.record, "crds": [{"digest": one.digest, **one.record} for one in before]},
+        )
 
     async def _deploy(self, deployment: Deployment, log: Log) -> Deployed:
         name = (deployment.namespace, deployment.release)
@@ -282,11 +285,12 @@ class ClusterTarget:
         """As one list saw them, once for the run; who acts on one looks again."""
         async with self._looking:
             if self._known is None:
-                releases = await self.releases()
-                self._known = {(one.namespace, one.name): one for one in await self._listed(releases)}
+                self._known = {(one.namespace, one.name): one for one in await self.listed()}
             return self._known
 
-    async def _listed(self, releases: Releases) -> list[Release]:
+    async def listed(self) -> list[Release]:
+        """The newest revision of each release as it is now, where the project may look."""
+        releases = await self.releases()
         try:
             return await releases.list()
         except Forbidden:
