@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import anyio
 from anyio.to_thread import run_sync
 
 from sbkube.helm.releases import Release, Releases, ReleaseStatus
 from sbkube.planning import Asked
 from sbkube.targets.base import Deployment
+from sbkube.targets.cluster.abreast import abreast
 from sbkube.targets.cluster.crds import releases_before
 from sbkube.targets.cluster.decide import is_deployed
 from sbkube.targets.cluster.differences import Mask
@@ -83,14 +83,15 @@ async def is_up_to_date(
 async def _wanted(
     releases: Releases, rendering: Rendering, known: Mapping[tuple[str, str], Release]
 ) -> list[Wanted]:
-    wanted: list[Wanted] = []
-    for deployment in rendering.deployments.values():
-        wanted += await run_sync(_of, deployment)
-    async with anyio.create_task_group() as tasks:
-        for place, one in enumerate(wanted):
-            if one.is_release and (now := known.get((one.namespace, one.release))) is not None:
-                tasks.start_soon(_with_gone, releases, now, wanted, place)
-    return wanted
+    async def with_gone(one: Wanted) -> Wanted:
+        now = known.get((one.namespace, one.release))
+        if now is None or not one.is_release:
+            return one
+        deployed = await deployed_objects(releases, now)
+        return replace(one, gone=gone_from(deployed, one.objects, one.namespace))
+
+    wanted = [one for deployment in rendering.deployments.values() for one in await run_sync(_of, deployment)]
+    return await abreast(with_gone, wanted)
 
 
 def _of(deployment: Deployment) -> list[Wanted]:
@@ -102,13 +103,6 @@ def _of(deployment: Deployment) -> list[Wanted]:
         crds = objects_of(deployment.manifests.crds)
         found.append(Wanted(app, release, namespace, crds, is_release=False))
     return [*found, Wanted(app, release, namespace, objects_of(deployment.manifests.manifests))]
-
-
-async def _with_gone(releases: Releases, now: Release, wanted: list[Wanted], place: int) -> None:
-    one = wanted[place]
-    deployed = await deployed_objects(releases, now)
-    gone = gone_from(deployed, one.objects, one.namespace)
-    wanted[place] = Wanted(one.app, one.release, one.namespace, one.objects, gone)
 
 
 async def deployed_objects(releases: Releases, now: Release) -> Sequence[ClusterObject]:

@@ -7,13 +7,12 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
-import anyio
-
 from sbkube.apps.released import ReleasedApp
 from sbkube.engine import ExecutionState, StepExecution
 from sbkube.errors import SbkubeError
 from sbkube.helm.releases import Release, ReleaseStatus
 from sbkube.planning import AppPlace, Asked, chosen_apps
+from sbkube.targets.cluster.abreast import abreast
 from sbkube.targets.cluster.decide import is_deployed, is_ours
 from sbkube.targets.cluster.differences import Mask
 from sbkube.targets.cluster.kubectl import KubectlMissing
@@ -86,7 +85,7 @@ async def live(session: Session, asked: Asked) -> Live:
     named = [one for one in _named(session, state) if one.app in apps]
     found = [known.get((one.namespace, one.release)) for one in named]
     wanted = await _objects(session, named, found)
-    compared = await compare(session.kubectl, [one for one in wanted if one is not None], Mask())
+    compared = await compare(session.kubectl, wanted, Mask())
     owner = session.target.owner() if session.workshop.key.exists() else ""
     releases = [_live(one, now, compared, owner) for one, now in zip(named, found, strict=True)]
     return Live(state.run if state is not None else None, tuple(releases))
@@ -125,18 +124,13 @@ def recorded_releases(step: StepExecution) -> Iterator[Mapping[str, Any]]:
 
 async def _objects(
     session: Session, named: Sequence[_Named], found: Sequence[Release | None]
-) -> list[Wanted | None]:
-    wanted: list[Wanted | None] = [None] * len(named)
+) -> list[Wanted]:
+    async def look(pair: tuple[_Named, Release]) -> Wanted:
+        one, now = pair
+        return Wanted(one.app, one.release, one.namespace, await deployed_objects(session.releases, now))
 
-    async def look(place: int, one: _Named, now: Release) -> None:
-        objects = await deployed_objects(session.releases, now)
-        wanted[place] = Wanted(one.app, one.release, one.namespace, objects)
-
-    async with anyio.create_task_group() as tasks:
-        for place, (one, now) in enumerate(zip(named, found, strict=True)):
-            if now is not None:
-                tasks.start_soon(look, place, one, now)
-    return wanted
+    there = [(one, now) for one, now in zip(named, found, strict=True) if now is not None]
+    return await abreast(look, there)
 
 
 def _live(one: _Named, now: Release | None, compared: Compared, owner: str) -> LiveRelease:

@@ -12,10 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import anyio
-
 from sbkube.helm.releases import ClusterUnreachable
 
+from .abreast import abreast
 from .kubectl import MANAGER, Kubectl, Said
 from .objects import ObjectId, id_of
 
@@ -60,18 +59,15 @@ class _Asking:
     words: tuple[str, ...]
 
     async def all(self, objects: Sequence[Sent]) -> list[Answer]:
-        answers: list[Answer] = [None] * len(objects)
-        turns = anyio.CapacityLimiter(CALLS)
+        async def ask(call: tuple[str, Sequence[int]]) -> list[Answer]:
+            namespace, places = call
+            return await self._some([objects[n].data for n in places], namespace)
 
-        async def ask(places: Sequence[int], namespace: str) -> None:
-            async with turns:
-                found = await self._some([objects[n].data for n in places], namespace)
+        calls = _calls(objects)
+        answers: list[Answer] = [None] * len(objects)
+        for (_, places), found in zip(calls, await abreast(ask, calls, CALLS), strict=True):
             for place, answer in zip(places, found, strict=True):
                 answers[place] = answer
-
-        async with anyio.create_task_group() as tasks:
-            for namespace, places in _calls(objects):
-                tasks.start_soon(ask, places, namespace)
         return answers
 
     async def _some(self, objects: Sequence[Object], namespace: str) -> list[Answer]:
@@ -155,7 +151,8 @@ def is_unreachable(text: str) -> bool:
 
 def _told(text: str) -> str:
     """The server's own words, without the file that kubectl read them for."""
-    return " ".join(_ABOUT_A_FILE.sub("", text).split())
+    said = "\n".join(line for line in text.splitlines() if not line.startswith("Warning: "))
+    return " ".join(_ABOUT_A_FILE.sub("", said).split())
 
 
 _ABOUT_A_FILE = re.compile(
