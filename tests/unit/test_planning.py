@@ -287,9 +287,13 @@ def test_what_needs_a_cluster_is_refused_for_a_folder_with_its_line(tmp_path: Pa
     assert str(refused) == f"{tmp_path}/config.yaml:4: {told}"
 
 
-def test_actions_draw_from_the_pool_of_commands(tmp_path: Path) -> None:
-    stages = planned(project(tmp_path, "  a: {type: action, actions: [{path: x}]}\n"))
+def test_actions_draw_from_the_pool_of_commands_and_ask_only_about_what_they_create(tmp_path: Path) -> None:
+    apps = (
+        "  a: {type: action, actions: [{path: x}]}\n  b: {type: action, actions: [{type: create, path: x}]}\n"
+    )
+    stages = planned(project(tmp_path, apps))
     assert stages["a:deploy"].pools == ("work",)
+    assert [stages[f"{app}:deploy"].on_interrupt for app in "ab"] == ["rerun", "ask"]
 
 
 LABELLED = """\
