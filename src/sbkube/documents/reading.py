@@ -54,10 +54,12 @@ def read_text(path: Path) -> str:
 
 
 def parse(text: str, *, file: Path, keys: Keys = "go") -> Document:
-    """The one document of a text; a text without any is one that holds nothing."""
+    """The one document of a text; a text without any is one that holds nothing. Empty ones may follow."""
     documents = _documents(text, file, keys)
     first = next(documents, Document(file, None))
     for second in documents:
+        if second.data is None:  # a `---` at the end
+            continue
         raise InvalidYaml(
             f"a second document starts here, the first is in line {first.line}",
             where=second.position(),
