@@ -110,6 +110,10 @@ def _syntax_error(error: yaml.YAMLError, file: Path) -> InvalidYaml:
     if begin is not None and mark is not None and begin.line != mark.line:
         problem += f", {error.context} that starts in line {begin.line + 1}"  # type: ignore[attr-defined]
     where = Position(file) if mark is None else Position(file, mark.line + 1, mark.column + 1)
+    if "nesting depth" in problem:  # PyYAML has a limit of its own since 6.0.4, far above ours
+        return InvalidYaml(
+            f"values are nested more than {MOST_LEVELS} levels deep", where=Position(file, where.line)
+        )
     return InvalidYaml(f"is not valid YAML: {problem}", where=where, hint=hint)
 
 
