@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+def as_text(name: str) -> str:
+    """The name of a file that nobody wrote in the config, for a line of text: it may be no UTF-8, or have lines."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in name)
+
+
 @dataclass(frozen=True, slots=True)
 class Position:
     """Where in a file something was written; lines and columns count from 1."""
@@ -20,7 +25,8 @@ class Position:
         file = self.file
         if file.is_absolute() and file.is_relative_to(Path.cwd()):
             file = file.relative_to(Path.cwd())
-        return ":".join(str(part) for part in (file, self.line, self.column) if part is not None)
+        parts = (as_text(str(file)), self.line, self.column)
+        return ":".join(str(part) for part in parts if part is not None)
 
 
 class SbkubeError(Exception):

@@ -27,10 +27,19 @@ from sbkube.targets.trees import digest_file
 class FileMissing(SbkubeError):
     """A file or folder that an app names is not there, or is something else."""
 
-    def __init__(self, what: str, name: str, looked_at: Iterable[Path], where: Position | None) -> None:
+    def __init__(
+        self,
+        what: str,
+        name: str,
+        looked_at: Iterable[Path],
+        where: Position | None,
+        why: str | None = None,
+    ) -> None:
         places = list(looked_at)
         found = next(((path, kind) for path in places if (kind := kind_of(path))), None)
-        if found:
+        if why:
+            super().__init__(f"{what} {name!r} is missing: {why}", where=where)
+        elif found:
             super().__init__(f"{what} {name!r} cannot be read: `{found[0]}` is {found[1]}", where=where)
         else:
             hint = f"looked at: {', '.join(map(str, places))}" if places else None
@@ -49,6 +58,8 @@ class FileInput:
     path: Path | None
     where: Position
     looked_at: tuple[Path, ...] = ()
+    why: str | None = None
+    """There is none, if that can be said better than by where it was looked for."""
 
     @property
     def component(self) -> str:
@@ -56,7 +67,7 @@ class FileInput:
 
     @property
     def missing(self) -> FileMissing:
-        return FileMissing(self.what, self.name, self.looked_at, self.where)
+        return FileMissing(self.what, self.name, self.looked_at, self.where, self.why)
 
     def present(self) -> Path:
         """The path; raises `FileMissing` with the line in the config."""

@@ -31,7 +31,7 @@ from sbkube.apps.released import ReleasedApp
 from sbkube.apps.rendered import deploy_rendered, write_rendered, write_values
 from sbkube.apps.work import Json, Place, Reading, Work
 from sbkube.documents import parse, read_text
-from sbkube.errors import Position, SbkubeError
+from sbkube.errors import Position, SbkubeError, as_text
 from sbkube.helm.base import Capabilities, HelmCrashed, HelmError, HelmMissing, RenderRequest, ValuesError
 from sbkube.helm.values import final_values
 from sbkube.targets.base import Crds, Manifests, Target
@@ -108,7 +108,10 @@ class HelmApp(ReleasedApp):
                 return Reading(files=(self._chart(place),))
             case "build":
                 overrides = self._overrides(place)
-                settings = {"overrides": [path for path, _ in overrides], "removes": list(self.removes)}
+                settings = {
+                    "overrides": [as_text(path) for path, _ in overrides],
+                    "removes": list(self.removes),
+                }
                 return Reading(settings, tuple(file for _, file in overrides))
             case "template":
                 return Reading(self._template_settings(place), tuple(self._values_files(place)))
@@ -320,4 +323,4 @@ def _override(name: str, candidates: tuple[Path, ...], where: Position) -> FileI
 
 
 def _named(path: Path, place: Place) -> str:
-    return path.relative_to(place.folder).as_posix()
+    return as_text(path.relative_to(place.folder).as_posix())

@@ -67,7 +67,10 @@ def _name(data: Mapping[str, Any], where: Position) -> str:
     if not isinstance(metadata, dict):
         raise NotAManifest(f"a {data['kind']} has no `metadata`", where=where)
     name = metadata.get("name")
-    if not isinstance(name, str) or not name:
+    if name is not None and not isinstance(name, str):
+        told = f"`metadata.name` of a {data['kind']} is {describe(name)}"
+        raise NotAManifest(told, where=where, hint="put it in quotes to make it text")
+    if not name:
         generated = "; `generateName` makes a new object each time" if "generateName" in metadata else ""
         raise NotAManifest(f"a {data['kind']} has no `metadata.name`{generated}", where=where)
     return name

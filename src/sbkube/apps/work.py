@@ -147,7 +147,9 @@ class Outputs:
 
     def _holds(self, output: Json) -> bool:
         try:
-            return bool(digest_tree(self.path(output)) == output["digest"])
+            path = self.path(output)
+            inside = path.resolve().is_relative_to(self.folder.resolve())
+            return inside and bool(digest_tree(path) == output["digest"])
         except (OSError, KeyError, TypeError):
             return False
 

@@ -18,10 +18,11 @@ from sbkube.apps.manifests import Manifest, each_manifest, read_manifests
 from sbkube.apps.released import ReleasedApp
 from sbkube.apps.rendered import deploy_rendered, rendered, write_rendered
 from sbkube.apps.work import Json, Place, Reading, Work
-from sbkube.errors import Position, SbkubeError
+from sbkube.errors import Position, SbkubeError, as_text
 from sbkube.targets.base import Manifests
 
 _SUFFIXES = (".yaml", ".yml", ".json")
+_ENDINGS = "`.yaml`, `.yml` or `.json`"
 
 
 class YamlApp(ReleasedApp):
@@ -71,7 +72,9 @@ class YamlApp(ReleasedApp):
             for path in found:
                 yield FileInput("manifest", _name(path, place.folder), path, where)
             if not found:
-                yield FileInput("manifest", item, None, where, (place.folder / item,))
+                looked_at = place.folder / Path(item).expanduser()
+                why = f"the folder has no file that ends in {_ENDINGS}" if looked_at.is_dir() else None
+                yield FileInput("manifest", item, None, where, (looked_at,), why)
 
     def _rendered(self, place: Place) -> Manifests:
         found: list[Manifest] = []
@@ -115,4 +118,4 @@ def _matches(folder: Path, item: str, where: Position) -> list[Path]:
 
 
 def _name(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+    return as_text(path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path))

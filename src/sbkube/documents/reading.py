@@ -54,10 +54,12 @@ def read_text(path: Path) -> str:
 
 
 def parse(text: str, *, file: Path, keys: Keys = "go") -> Document:
-    """The one document of a text; a text without any is one that holds nothing."""
+    """The one document of a text; a text without any is one that holds nothing. Empty ones may follow."""
     documents = _documents(text, file, keys)
     first = next(documents, Document(file, None))
     for second in documents:
+        if second.data is None:  # a `---` at the end
+            continue
         raise InvalidYaml(
             f"a second document starts here, the first is in line {first.line}",
             where=second.position(),
@@ -108,6 +110,10 @@ def _syntax_error(error: yaml.YAMLError, file: Path) -> InvalidYaml:
     if begin is not None and mark is not None and begin.line != mark.line:
         problem += f", {error.context} that starts in line {begin.line + 1}"  # type: ignore[attr-defined]
     where = Position(file) if mark is None else Position(file, mark.line + 1, mark.column + 1)
+    if "nesting depth" in problem:  # PyYAML has a limit of its own since 6.0.4, far above ours
+        return InvalidYaml(
+            f"values are nested more than {MOST_LEVELS} levels deep", where=Position(file, where.line)
+        )
     return InvalidYaml(f"is not valid YAML: {problem}", where=where, hint=hint)
 
 
