@@ -19,7 +19,6 @@ from anyio.to_thread import run_sync
 
 from sbkube import checking
 from sbkube.checking import Checked, Finding, findings_of
-from sbkube.choosing import TargetWishes
 from sbkube.config.loading import find_project, load_project, refuse_not_yet
 from sbkube.config.project import Project
 from sbkube.config.unpinned import unpinned
@@ -30,30 +29,37 @@ from sbkube.engine import (
     ExecutionState,
     FailurePolicy,
     FileStore,
-    Limits,
     RunControl,
     StepStatus,
     consider,
     run_graph,
 )
-from sbkube.engine.resume import Resume
 from sbkube.engine.stores.base import Plan
 from sbkube.engine.stores.files import FileReader
 from sbkube.errors import SbkubeError
+from sbkube.helm.base import HelmError
 from sbkube.leftovers import Attempt, Leftover, find_leftovers
 from sbkube.operations import diff as differing
 from sbkube.operations import live as looking
+from sbkube.operations import pruning
+from sbkube.operations.changes import Change, Changed, Changes
+from sbkube.operations.commands import delete, prune, rollback, upgrading
 from sbkube.operations.comparing import ObjectChange
 from sbkube.operations.diff import AppDiff, Diff
 from sbkube.operations.live import Live, LiveRelease, Verified
 from sbkube.operations.session import open_session
 from sbkube.planning import Asked, unsuited
-from sbkube.targets.cluster.decide import PendingPolicy
-from sbkube.wiring import Planned, Workshop, open_workshop, state_folder
+from sbkube.request import EVERYTHING, Request, workshop_of
+from sbkube.targets.cluster.target import ClusterTarget
+from sbkube.wiring import Planned, Workshop, limits_of, state_folder
 
 __all__ = [
+    "EVERYTHING",
     "AppDiff",
     "Asked",
+    "Change",
+    "Changed",
+    "Changes",
     "Checked",
     "Diff",
     "Finding",
@@ -66,48 +72,20 @@ __all__ = [
     "Start",
     "Verified",
     "check",
+    "delete",
     "diff",
     "find_project",
     "findings_of",
     "live",
     "load",
     "plan",
+    "prune",
+    "rollback",
     "run",
     "state_of",
+    "upgrading",
     "verify",
 ]
-
-EVERYTHING = Asked()
-WORK, DEPLOY = 8, 64
-"""Default sizes of the pools: `work` (prepare, build, commands) and `deploy`; `render` is one a core."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What to run of a project, and how."""
-
-    asked: Asked = EVERYTHING
-    target: str | None = None
-    """`cluster` or the path of a folder, from the current one; None: what the project says."""
-    state_dir: str | None = None
-    """None: `.sbkube` beside the config, or the variable SBKUBE_STATE_DIR."""
-    helm: str | None = None
-    """`embedded`, `binary` or the path of a helm; None: the first that is there."""
-    max_parallel: int | None = None
-    """The pool `work` and all steps together; None: the limits of the project."""
-    fail_fast: bool = False
-    deadline: float | None = None
-    """Seconds for the whole run; then it is stopped."""
-    accept_target_change: bool = False
-    """Take over apps in the target that another project deployed, or deploy to another cluster than before."""
-    force: bool = False
-    """Deploy a new revision also of releases that are as they should be."""
-    pending: PendingPolicy = "ours"
-    """What to do with a release that a killed Helm left `pending-*`; see `targets.cluster.decide`."""
-
-    @property
-    def resume(self) -> Resume:
-        return "always" if self.asked.resume else "no"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +124,8 @@ class Outcome:
     """Apps whose objects were removed from the target, since the project has them no more."""
     leftovers: Mapping[str, Leftover]
     """As they were found at the start."""
+    left_behind: tuple[str, ...] = ()
+    """Releases in the cluster that no app of the project has any more; `prune` uninstalls them."""
     incomplete_logs: tuple[str, ...] = ()
     """Logs that could not be written to the end, in words. No step fails for that."""
 
@@ -181,7 +161,7 @@ async def plan(
 ) -> Preview:
     """What `run` would do now. Takes no lock, creates nothing. Raises what `run` raises before it runs."""
     request = request or Request()
-    workshop = _workshop(project, request, os.environ if environ is None else environ)
+    workshop = workshop_of(project, request, os.environ if environ is None else environ)
     workshop.choose_helm()  # starts nothing
     reader = FileStore.read(workshop.state)
     previous = await reader.latest(project.profile)
@@ -221,7 +201,7 @@ async def check(
     apps = {name for name, app in project.apps.items() if app.enabled and app.is_deployed}
 
     async def refused() -> list[SbkubeError]:
-        target = _workshop(project, request, environ).target
+        target = workshop_of(project, request, environ).target
         return [*await target.refusals(apps), *unsuited(project, target.identity)]
 
     return await checking.check(project, refused)
@@ -238,7 +218,7 @@ async def diff(
     what a command has yet to make, and `ConfigError`.
     """
     request = request or Request()
-    workshop = _workshop(project, request, os.environ if environ is None else environ)
+    workshop = workshop_of(project, request, os.environ if environ is None else environ)
     async with open_session(workshop, writes=False) as session:
         return await differing.diff(session, request.asked)
 
@@ -252,7 +232,7 @@ async def live(
     `ClusterUnreachable`, `AnotherCluster`, `NoCluster` and `ConfigError`.
     """
     request = request or Request()
-    workshop = _workshop(project, request, os.environ if environ is None else environ)
+    workshop = workshop_of(project, request, os.environ if environ is None else environ)
     async with open_session(workshop, writes=False) as session:
         return await looking.live(session, request.asked)
 
@@ -265,7 +245,7 @@ async def verify(
     Raises `NothingToVerify` if no run is recorded, and what `live` raises.
     """
     request = request or Request()
-    workshop = _workshop(project, request, os.environ if environ is None else environ)
+    workshop = workshop_of(project, request, os.environ if environ is None else environ)
     async with open_session(workshop, writes=False) as session:
         return await looking.verify(session, request.asked)
 
@@ -287,7 +267,7 @@ async def run(
     target raise; nothing has changed if it comes before `on_start`.
     """
     request = request or Request()
-    workshop = _workshop(project, request, os.environ if environ is None else environ)
+    workshop = workshop_of(project, request, os.environ if environ is None else environ)
     workshop.control = control = control or workshop.control
     workshop.choose_helm()
     reader = FileStore.read(workshop.state)
@@ -324,7 +304,7 @@ async def run(
                 known.planned.graph,
                 store=store,
                 resume=request.resume,
-                limits=_limits(project, request),
+                limits=limits_of(project, request.max_parallel),
                 policy=_policy(project, request),
                 on_event=on_event,
                 on_decision=started,
@@ -337,12 +317,26 @@ async def run(
                 command=_given(request),
             )
             pruned = await workshop.tidy(state, request.asked)
+            left = await _left_behind(workshop, state, request.asked)
         finally:
             with anyio.move_on_after(5, shield=True):
                 await workshop.close()
     return Outcome(
-        state, decided[0], known.planned, tuple(pruned), leftovers, tuple(workshop.incomplete_logs)
+        state, decided[0], known.planned, tuple(pruned), leftovers, left, tuple(workshop.incomplete_logs)
     )
+
+
+async def _left_behind(workshop: Workshop, state: ExecutionState, asked: Asked) -> tuple[str, ...]:
+    target = workshop.target
+    if not isinstance(target, ClusterTarget) or asked.is_partial or not state.is_complete:
+        return ()
+    try:
+        listed = await target.listed()
+    except HelmError:
+        return ()  # the run is complete all the same
+    runs = FileStore.read(workshop.state)
+    found = await pruning.left_behind(listed, workshop.project, runs, target.owner())
+    return tuple(one.name for one in found.releases)
 
 
 async def _leftovers(run: ExecutionState | None) -> dict[str, Leftover]:
@@ -378,28 +372,8 @@ async def _is_outdated(known: _Known, reader: FileReader, project: Project, work
     return (needs_key and await workshop.keep_key() and uses_secrets) or moved
 
 
-def _workshop(project: Project, request: Request, environ: Mapping[str, str]) -> Workshop:
-    wishes = TargetWishes(request.target, request.accept_target_change, request.force, request.pending)
-    return open_workshop(project, environ, wishes, state_dir=request.state_dir, helm=request.helm)
-
-
 async def _plan_of(reader: FileReader, run: ExecutionState | None) -> Plan | None:
     return None if run is None else await reader.plan(run.run)
-
-
-def _limits(project: Project, request: Request) -> Limits:
-    asked = request.max_parallel or project.limits.max_parallel or _workers(project)
-    pools = project.limits.pools
-    cores = os.cpu_count() or 1
-    sizes = {"work": pools.work or WORK, "render": pools.render or cores, "deploy": pools.deploy or DEPLOY}
-    if asked is None:
-        return Limits(total=None, pools=sizes)
-    return Limits(total=asked, pools={**sizes, "work": asked})
-
-
-def _workers(project: Project) -> int | None:
-    settings = project.settings
-    return settings.max_workers if settings.parallel and settings.parallel_apps else 1
 
 
 def _policy(project: Project, request: Request) -> FailurePolicy:

@@ -12,6 +12,7 @@ from sbkube.apps.base import STAGES, App, OnInterrupt, Stage
 from sbkube.apps.exec import ExecApp
 from sbkube.apps.files import FileInput
 from sbkube.apps.helm import HelmApp
+from sbkube.apps.released import ReleasedApp
 from sbkube.apps.work import Reading
 from sbkube.config.project import Project
 from sbkube.engine import Retry, Selection
@@ -258,6 +259,8 @@ def _inputs(app: App, stage: Stage, reading: Reading, late: frozenset[str], fact
     inputs |= {f"environment variable {name}": facts.secret(name) for name in reading.secrets}
     if stage == "deploy":
         inputs["target"] = facts.target
+        if isinstance(app, ReleasedApp) and not app.prune:
+            inputs["prune"] = False  # the release says so itself, for when the app is gone
     return inputs
 
 

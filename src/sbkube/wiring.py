@@ -28,6 +28,7 @@ from sbkube.config.project import Project
 from sbkube.engine import (
     ExecutionState,
     InputsChanged,
+    Limits,
     RunControl,
     Selection,
     Step,
@@ -42,6 +43,8 @@ from sbkube.planning import AppPlace, Asked, StagePlan, plan_stages, readings, s
 from sbkube.targets.base import Target
 
 STATE_FOLDER = ".sbkube"
+WORK, DEPLOY = 8, 64
+"""Default sizes of the pools: `work` (prepare, build, commands) and `deploy`; `render` is one a core."""
 _KEY_SIZE = 32
 _OUTPUTS_ARE_KEPT = 7 * 24 * 3600.0
 """Seconds for which an output that nothing refers to stays: another profile may go back to it."""
@@ -288,6 +291,21 @@ def open_workshop(
     state = state_folder(project.folder, state_dir, environ)
     helms = Helms(helm or environ.get("SBKUBE_HELM") or None, environ)
     return Workshop(project, state, choose_target(project, wishes, state, helms), environ, helms)
+
+
+def limits_of(project: Project, max_parallel: int | None) -> Limits:
+    asked = max_parallel or project.limits.max_parallel or _workers(project)
+    pools = project.limits.pools
+    cores = os.cpu_count() or 1
+    sizes = {"work": pools.work or WORK, "render": pools.render or cores, "deploy": pools.deploy or DEPLOY}
+    if asked is None:
+        return Limits(total=None, pools=sizes)
+    return Limits(total=asked, pools={**sizes, "work": asked})
+
+
+def _workers(project: Project) -> int | None:
+    settings = project.settings
+    return settings.max_workers if settings.parallel and settings.parallel_apps else 1
 
 
 async def digest_all(files: Iterable[FileInput]) -> dict[Path, str | None]:

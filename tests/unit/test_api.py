@@ -16,6 +16,7 @@ from sbkube.config.project import Project
 from sbkube.engine import Event, FileStore, NeedsNotMet, RunControl, RunLocked, StepsFailed, StepStatus
 from sbkube.errors import ConfigError, NotYet
 from sbkube.helm.base import HelmMissing
+from sbkube.wiring import limits_of
 
 pytestmark = pytest.mark.anyio
 ENV = {"PATH": "/usr/bin:/bin"}
@@ -246,5 +247,7 @@ async def test_a_plan_asks_for_a_helm_as_a_run_does_and_starts_none(folder: Path
 async def test_flags_limit_more_than_files(
     folder: Path, top: str, request_: Request, total: int | None, work: int
 ) -> None:
-    limits = api._limits(load(folder, effect("a"), top=f"target: {{directory: out}}\n{top}"), request_)
+    limits = limits_of(
+        load(folder, effect("a"), top=f"target: {{directory: out}}\n{top}"), request_.max_parallel
+    )
     assert (limits.total, limits.pools["work"], limits.pools["deploy"]) == (total, work, 64)

@@ -42,4 +42,5 @@ class ReleasedApp(App):
             force_conflicts=self.force_conflicts,
             crds=crds,
             max_history=self.max_history,
+            prune=self.prune,
         )

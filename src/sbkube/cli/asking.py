@@ -23,7 +23,7 @@ async def with_answers(
 ) -> Request:
     """The request with what is to run again; unchanged where nobody can be asked or nothing is in doubt."""
     asked = request.asked
-    if asked.rerun_interrupted or not _somebody_is_there():
+    if asked.rerun_interrupted or not somebody_is_there():
         return request
     latest = await api.state_of(project, request.state_dir, environ).latest(project.profile)
     if latest is None or not latest.with_status(StepStatus.INTERRUPTED):
@@ -38,18 +38,18 @@ async def with_answers(
         console.say(
             f"{id} was in flight when run {latest.run} died (started {started}); what it did is not known"
         )
-        with _ctrl_c_as_usual():
+        with ctrl_c_as_usual():
             if click.confirm("run it again?", default=False, err=True):
                 again.append(id)
     return replace(request, asked=replace(asked, rerun_interrupted=tuple(again)))
 
 
-def _somebody_is_there() -> bool:
+def somebody_is_there() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 @contextmanager
-def _ctrl_c_as_usual() -> Iterator[None]:
+def ctrl_c_as_usual() -> Iterator[None]:
     # The event loop's own handler would wait for the loop, which waits for the answer.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

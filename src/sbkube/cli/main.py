@@ -35,6 +35,12 @@ GROUPS = MappingProxyType(
             "template": "Run the stage template: render manifests.",
             "deploy": "Run the stage deploy.",
         },
+        "Change what is deployed": {
+            "delete": "Uninstall the releases of apps.",
+            "rollback": "Take a release, or all that a run changed, back.",
+            "prune": "Uninstall what left the project.",
+            "upgrade": "Deploy the helm apps.",
+        },
         "Look before a run": {
             "validate": "Check a project without running anything.",
             "plan": "Show what a run would do, and why.",

@@ -210,23 +210,37 @@ cluster_options = together(
     helm_option,
 )
 
+accept_option = option(
+    "--accept-target-change",
+    is_flag=True,
+    group=HOW,
+    help="Take over what another project deployed there.",
+)
+
+parallel_option = option(
+    "--max-parallel",
+    also=["--max-workers"],
+    type=click.IntRange(min=1),
+    metavar="N",
+    group=HOW,
+    help="Steps at once, at most. [default: the project's limits] [env:SBKUBE_MAX_PARALLEL]",
+)
+
+change_options = together(
+    option("--yes", "-y", is_flag=True, group=HOW, help="Ask nothing."),
+    option("--dry-run", is_flag=True, group=HOW, help="Show what would be done; change nothing."),
+    target_option,
+    accept_option,
+    parallel_option,
+    helm_option,
+    output_option("text", "json"),
+)
+
 run_options = together(
     target_option,
-    option(
-        "--accept-target-change",
-        is_flag=True,
-        group=HOW,
-        help="Take over what another project deployed there.",
-    ),
+    accept_option,
     option("--dry-run", is_flag=True, group=HOW, help="Show what would run and why; change nothing."),
-    option(
-        "--max-parallel",
-        also=["--max-workers"],
-        type=click.IntRange(min=1),
-        metavar="N",
-        group=HOW,
-        help="Steps at once, at most. [default: the project's limits] [env:SBKUBE_MAX_PARALLEL]",
-    ),
+    parallel_option,
     option("--no-parallel", is_flag=True, group=HOW, help="One step at a time."),
     option("--fail-fast", is_flag=True, group=HOW, help="Start nothing more after the first failure."),
     option("--timeout", metavar="TIME", group=HOW, help="End the run after this, as 90s or 1h30m."),

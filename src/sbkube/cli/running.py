@@ -15,7 +15,7 @@ from sbkube.cli.console import Console, plural
 from sbkube.cli.ending import Report, end_report
 from sbkube.cli.hints import naming_commands, run_flags, still_runs
 from sbkube.cli.listener import Listener
-from sbkube.cli.options import Where
+from sbkube.cli.options import Where, command_line
 from sbkube.cli.records import latest
 from sbkube.cli.signals import signals_to
 from sbkube.config.project import Project
@@ -155,6 +155,9 @@ class RunSession:
         for told in outcome.incomplete_logs[:_TOLD]:
             self.console.warn(told)
         report.print(self.console)
+        if outcome.left_behind:
+            command = command_line("prune", *self.where.flags, *run_flags(self.request))
+            self.console.say(f"`{command}` would uninstall: {', '.join(outcome.left_behind)}")
         if self.console.output == "json":
             from sbkube.cli.machine import document
 

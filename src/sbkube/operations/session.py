@@ -46,6 +46,14 @@ class Session:
         return self.workshop.project
 
     @property
+    def owner(self) -> str:
+        """The label of what was made from this state folder; empty if nothing can have been."""
+        try:
+            return self.target.owner()
+        except FileNotFoundError:
+            return ""
+
+    @property
     def kubectl(self) -> Kubectl | None:
         return self.target.kubectl
 

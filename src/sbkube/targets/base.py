@@ -42,6 +42,8 @@ class DeployOptions:
     force_conflicts: bool = False
     crds: Crds = "install"
     max_history: int = 10
+    prune: bool = True
+    """False: it stays when its app leaves the project."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ def _release(deployment: Deployment, crds: Sequence[ClusterObject], number: int)
             create_namespace=deployment.options.create_namespace or brings_its_namespace(deployment),
             adopt=True,
             max_history=deployment.options.max_history,
+            prune=deployment.options.prune,
         ),
     )
 

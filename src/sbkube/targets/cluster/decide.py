@@ -7,6 +7,8 @@ process of ours lives. Rolling back to the pending revision itself only unlocks:
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -17,6 +19,10 @@ DIGEST = "sbkube.dev/digest"
 REVISION = "sbkube.dev/rev"
 RUN = "sbkube.dev/run"
 OWNER = "sbkube.dev/owner"
+APP = "sbkube.dev/app"
+PROFILE = "sbkube.dev/profile"
+PRUNE = "sbkube.dev/prune"
+_LABEL = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
 PendingPolicy = Literal["ours", "rollback", "fail", "wait"]
 """What to do with a pending release: unlock it if it is `ours`, whosever it is, never; or wait for its end."""
@@ -29,9 +35,21 @@ class Wanted:
     run: str
     owner: str
     """Which state folder; what it left is ours."""
+    app: str = ""
+    profile: str | None = None
+    prune: bool = True
 
     def labels(self, revision: int) -> Mapping[str, str]:
-        return {DIGEST: self.digest, REVISION: str(revision), RUN: self.run, OWNER: self.owner}
+        """By the last three `sbkube prune` knows what left the project, whatever became of the recorded runs."""
+        return {
+            DIGEST: self.digest,
+            REVISION: str(revision),
+            RUN: self.run,
+            OWNER: self.owner,
+            APP: as_label(self.app),
+            PROFILE: as_label(self.profile or ""),
+            PRUNE: str(self.prune).lower(),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +120,13 @@ def is_deployed(now: Release | None, digest: str) -> bool:
         and now.labels.get(DIGEST) == digest
         and now.labels.get(REVISION) == str(now.revision)
     )
+
+
+def as_label(text: str) -> str:
+    """The text, or if no label may hold it, what stands for it."""
+    if not text or _LABEL.fullmatch(text):
+        return text
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def is_ours(now: Release, owner: str) -> bool:

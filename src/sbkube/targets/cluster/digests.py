@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from sbkube.targets.base import Deployment
 from sbkube.targets.trees import digest_tree
@@ -16,7 +17,7 @@ LENGTH = 60
 def digest_of(deployment: Deployment, chart: Path) -> str:
     """Blocking. Two deploys with this digest leave the same objects."""
     rendered = deployment.manifests
-    content = {
+    content: dict[str, Any] = {
         "chart": digest_tree(chart),
         "values": deployment.values,
         "crds": rendered.crds,
@@ -24,4 +25,6 @@ def digest_of(deployment: Deployment, chart: Path) -> str:
         "hooks": rendered.hooks,
         "crd_policy": deployment.options.crds,
     }
+    if not deployment.options.prune:
+        content["prune"] = False  # no object knows of it, but the release's labels do
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:LENGTH]

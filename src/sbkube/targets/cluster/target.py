@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import anyio
@@ -33,7 +33,7 @@ from sbkube.helm.releases import (
     RollbackRequest,
     UninstallRequest,
 )
-from sbkube.targets.base import Deployed, Deployment, Log, ObjectAction
+from sbkube.targets.base import Deployed, Deployment, Log, Manifests, ObjectAction
 
 from .adoption import adopt
 from .crds import releases_before
@@ -63,6 +63,7 @@ from .wrapping import wrap
 
 MOST_WATCHERS = 30
 """Waits of Helm's watcher in one namespace: each holds every object of the kinds it waits for there."""
+Waiting = TypeVar("Waiting", DeployRequest, RollbackRequest)
 TURNS = 6
 """Decisions of one deploy before it gives up: unlock, install, and some for what others do meanwhile."""
 LOOK_AGAIN = 2.0
@@ -164,7 +165,15 @@ class ClusterTarget:
     async def _deploy(self, deployment: Deployment, log: Log) -> Deployed:
         name = (deployment.namespace, deployment.release)
         async with self._busy.setdefault(name, anyio.Lock()), chart_of(deployment, self.scratch) as chart:
-            wanted = Wanted(await run_sync(digest_of, deployment, chart), deployment.run, self.owner())
+            digest = await run_sync(digest_of, deployment, chart)
+            wanted = Wanted(
+                digest,
+                deployment.run,
+                self.owner(),
+                deployment.app,
+                self.identities.profile,
+                deployment.options.prune,
+            )
             return await self._brought_about(deployment, chart, wanted, log)
 
     async def act(self, action: ObjectAction, log: Log) -> None:
@@ -189,6 +198,15 @@ class ClusterTarget:
 
     async def finish(self) -> None:
         await run_sync(lambda: shutil.rmtree(self.scratch, ignore_errors=True))
+
+    async def roll_back(self, request: RollbackRequest, log: Log) -> Release:
+        """Waits as a deploy does, and says as one why something is not ready."""
+        releases = await self.releases()
+        then = await releases.get(request.name, request.namespace, request.revision)
+        rendered = Manifests() if then is None else Manifests(manifests=then.manifest, hooks=then.hooks)
+        watched = Deployment(request.name, request.name, request.namespace, rendered)
+        async with self._turn_to_wait(request) as waiting:
+            return await self._watch.during(partial(releases.rollback, waiting), releases, watched, log)
 
     # One deploy
 
@@ -258,7 +276,7 @@ class ClusterTarget:
         return _deployed(made, wanted, before, "installed" if act == releases.install else "upgraded")
 
     @asynccontextmanager
-    async def _turn_to_wait(self, request: DeployRequest) -> AsyncIterator[DeployRequest]:
+    async def _turn_to_wait(self, request: Waiting) -> AsyncIterator[Waiting]:
         """Helm's watcher while few wait in a namespace: each holds every object of its kinds there."""
         if request.wait != "watcher":
             yield request

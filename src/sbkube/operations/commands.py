@@ -1,0 +1,159 @@
+"""The commands that change releases without being runs, as `sbkube.api` offers them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from functools import partial
+
+from sbkube.config.project import Project
+from sbkube.engine import Event, RunControl
+from sbkube.operations.changes import Agree, Change, Changed, Changes, carried_out
+from sbkube.operations.deleting import plan_deletion, uninstall
+from sbkube.operations.pruning import plan_pruning
+from sbkube.operations.reverting import go_back, plan_rollback, plan_rollback_of_run
+from sbkube.operations.session import Session, open_session
+from sbkube.operations.upgrading import NothingToUpgrade, helm_apps, installed
+from sbkube.request import Request, workshop_of
+from sbkube.targets.base import Log
+
+
+async def delete(
+    project: Project,
+    request: Request | None = None,
+    *,
+    skip_not_found: bool = False,
+    with_crds: bool = False,
+    dry_run: bool = False,
+    agree: Agree | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    control: RunControl | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Changed:
+    """Uninstalls the releases of the apps that are asked for, dependents first, on past what fails.
+
+    Of `request.asked` apps and labels count. What is not there is in `Changed.changes.missing` unless
+    `skip_not_found`. Custom resource definitions stay unless `with_crds`. `agree` is given what would be done and says
+    whether it is; without it nobody is asked. Holds the run lock unless `dry_run`, which changes nothing. A deploy
+    whose release is gone is pending for the next resume.
+
+    Raises before anything is done `NoReleases` if the target is a folder, `NotOurs` if a release of that name was not
+    made by this project, `ConfigError`, `RunLocked`, `ClusterUnreachable`, `AnotherCluster` and `KubectlMissing`.
+    """
+    request = request or Request()
+    plan = partial(plan_deletion, asked=request.asked, skip_not_found=skip_not_found, with_crds=with_crds)
+    how = _How(request, environ, dry_run, agree, on_event, control)
+    return await _changed(project, plan, uninstall, how)
+
+
+async def rollback(
+    project: Project,
+    request: Request | None = None,
+    *,
+    app: str | None = None,
+    to: int | None = None,
+    run: int | None = None,
+    dry_run: bool = False,
+    agree: Agree | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    control: RunControl | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Changed:
+    """Takes the release of `app` back to revision `to`, or to the one before; or undoes what `run` did to releases.
+
+    The run of that number is undone for all its apps, or for `app` alone: what it installed is uninstalled, what it
+    upgraded goes back to the revision it had before, dependents first. Waits as deploys do. The project stays as it is,
+    so the next resume deploys again. `agree` and `dry_run` are as in `delete`.
+
+    Raises as `delete` does, and `NoWayBack` if there is no such run, release or revision.
+    """
+    if run is not None:
+        plan = partial(plan_rollback_of_run, number=run, app=app)
+    elif app is not None:
+        plan = partial(plan_rollback, app=app, to=to)
+    else:
+        raise ValueError("either an app or a run is rolled back")
+    how = _How(request or Request(), environ, dry_run, agree, on_event, control)
+    return await _changed(project, plan, go_back, how)
+
+
+async def prune(
+    project: Project,
+    request: Request | None = None,
+    *,
+    disabled: bool = False,
+    dry_run: bool = False,
+    agree: Agree | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    control: RunControl | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Changed:
+    """Uninstalls the releases that this project and profile deployed and that no app of it has any more.
+
+    With `disabled`, also those of apps with `enabled: false`. What had `prune: false` stays, and what another profile
+    still has; `Changed.changes.notes` names it. `agree` and `dry_run` are as in `delete`, and so is what it raises.
+    """
+    how = _How(request or Request(), environ, dry_run, agree, on_event, control)
+    return await _changed(project, partial(plan_pruning, disabled=disabled), uninstall, how)
+
+
+async def upgrading(
+    project: Project,
+    request: Request | None = None,
+    *,
+    install: bool = True,
+    environ: Mapping[str, str] | None = None,
+) -> Request:
+    """The request that deploys the helm apps of those asked for, and what these need; for `run` and `plan`.
+
+    Without `install` only those whose releases are in the cluster. Raises `NothingToUpgrade` if that leaves none.
+    """
+    request = request or Request()
+    apps = helm_apps(project, request.asked)
+    if not install:
+        async with _opened(project, request, environ, writes=False) as session:
+            apps = await installed(session, apps)
+    if not apps:
+        raise NothingToUpgrade(request.asked, installed=not install)
+    asked = replace(request.asked, apps=tuple(apps), labels=(), only="deploy", with_needs=True)
+    return replace(request, asked=asked)
+
+
+def _opened(
+    project: Project, request: Request, environ: Mapping[str, str] | None, *, writes: bool
+) -> AbstractAsyncContextManager[Session]:
+    workshop = workshop_of(project, request, os.environ if environ is None else environ)
+    return open_session(workshop, writes=writes)
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    request: Request
+    environ: Mapping[str, str] | None
+    dry_run: bool
+    agree: Agree | None
+    on_event: Callable[[Event], None] | None
+    control: RunControl | None
+
+
+async def _changed(
+    project: Project,
+    plan: Callable[[Session], Awaitable[Changes]],
+    act: Callable[[Session, Change, Log], Awaitable[None]],
+    how: _How,
+) -> Changed:
+    async with _opened(project, how.request, how.environ, writes=not how.dry_run) as session:
+        changes = await plan(session)
+        if how.dry_run:
+            return Changed(changes, None)
+        return await carried_out(
+            session,
+            changes,
+            partial(act, session),
+            agree=how.agree,
+            max_parallel=how.request.max_parallel,
+            on_event=how.on_event,
+            control=how.control,
+        )
