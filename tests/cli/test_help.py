@@ -37,6 +37,8 @@ def test_every_option_and_argument_is_explained_within_80_columns(project: Proje
     command = command_named(name)
     context = click.Context(command)
     for param in command.get_params(context):
+        if getattr(param, "hidden", False):
+            continue  # what older versions had, and is refused with what to write
         record = param.get_help_record(context)
         assert record is not None, param.name
         assert record[1], param.name

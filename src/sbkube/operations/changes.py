@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from sbkube.config.project import Project
 from sbkube.engine import (
     Event,
     ExecutionState,
@@ -16,7 +17,6 @@ from sbkube.engine import (
     StepGraph,
     run_graph,
 )
-from sbkube.operations.session import Session
 from sbkube.planning import TRANSIENT_ONLY
 from sbkube.targets.base import Log
 from sbkube.wiring import limits_of
@@ -87,7 +87,7 @@ Agree = Callable[[Changes], bool]
 
 
 async def carried_out(
-    session: Session,
+    project: Project,
     changes: Changes,
     act: Act,
     *,
@@ -102,7 +102,7 @@ async def carried_out(
     state = await run_graph(
         _graph(changes, act),
         store=MemoryStore(),  # what became of releases, the cluster knows best
-        limits=limits_of(session.project, max_parallel),
+        limits=limits_of(project, max_parallel),
         on_event=on_event,
         control=control,
     )

@@ -149,7 +149,7 @@ async def _changed(
         if how.dry_run:
             return Changed(changes, None)
         return await carried_out(
-            session,
+            project,
             changes,
             partial(act, session),
             agree=how.agree,

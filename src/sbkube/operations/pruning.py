@@ -98,8 +98,8 @@ def _why_it_stays(one: Release, others: Mapping[str | None, ExecutionState]) -> 
 
 def _in_doubt(run: ExecutionState) -> set[str]:
     """Labels of the apps of which the run does not say where they are, since their last deploy did not complete."""
-    steps = [step for id, step in run.steps.items() if id.endswith(_DEPLOY) and step.completion is None]
-    return {as_label(step.name.removesuffix(_DEPLOY)) for step in steps}
+    tried = [step for step in run.steps.values() if step.attempt and step.completion is None]
+    return {as_label(step.name.removesuffix(_DEPLOY)) for step in tried if step.name.endswith(_DEPLOY)}
 
 
 async def _dependents_first(left: Sequence[Release], runs: FileReader) -> dict[str, list[str]]:

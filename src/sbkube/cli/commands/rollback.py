@@ -47,7 +47,13 @@ _older = together(
     },
 )
 @argument("app", required=False, help="The app; with --run, of that run.")
-@option("--to", type=click.IntRange(min=1), metavar="REVISION", group=PART, help="[default: the one before]")
+@option(
+    "--to",
+    type=click.IntRange(min=1),
+    metavar="REVISION",
+    group=PART,
+    help="To this one. [default: that before]",
+)
 @option("--run", type=click.IntRange(min=1), metavar="N", group=PART, help="Undo what run N did to releases.")
 @where_options
 @_older
