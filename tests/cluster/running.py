@@ -54,6 +54,14 @@ class Project:
         )
         return Done(done.returncode, done.stdout, done.stderr)
 
+    def start(self, *arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-c", _MAIN, *arguments],
+            cwd=self.folder,
+            env={**os.environ, **self.cluster.environment},
+            **streams,
+        )
+
     def run(self, *arguments: str, **environ: str) -> Done:
         """To the cluster, and to a good end."""
         done = self.sbkube("run", "--target", "cluster", *arguments, **environ)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 from collections.abc import Mapping
 
 import pytest
@@ -189,6 +192,37 @@ def test_delete_leaves_nothing_of_ours_and_takes_dependents_first(
 
     assert project.sbkube("delete", "--yes", "--app", "web").code == 1
     ok(project.sbkube("delete", "--yes", "--skip-not-found"))
+
+
+def test_in_a_terminal_a_person_is_asked_and_only_yes_counts(
+    project: Project, cluster: Cluster, namespace: str
+) -> None:
+    project.write(config(namespace, {"a": helm()}))
+    project.run()
+    assert in_terminal(project, "n\n", "delete") == 1
+    assert in_terminal(project, signal.SIGINT, "delete") == 130
+    assert newest(cluster, namespace) == {"a": 1}
+    assert in_terminal(project, "y\n", "delete") == 0
+    assert newest(cluster, namespace) == {}
+
+
+def in_terminal(project: Project, answer: str | signal.Signals, *arguments: str) -> int:
+    """The exit code, after this answer to the question."""
+    master, slave = os.openpty()
+    process = project.start(*arguments, stdin=slave, stderr=slave)
+    os.close(slave)
+    told = b""
+    while b"do it? [y/N]" not in told:
+        told += os.read(master, 4096)
+    if isinstance(answer, str):
+        os.write(master, answer.encode())
+    else:
+        process.send_signal(answer)
+    with contextlib.suppress(OSError):  # how a terminal says that nobody has it open any more
+        while os.read(master, 4096):
+            pass
+    os.close(master)
+    return process.wait(60)
 
 
 def test_what_cannot_be_deleted_holds_up_what_it_depends_on_and_nothing_else(
