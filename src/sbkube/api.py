@@ -40,11 +40,13 @@ from sbkube.errors import SbkubeError
 from sbkube.helm.base import HelmError
 from sbkube.leftovers import Attempt, Leftover, find_leftovers
 from sbkube.operations import diff as differing
+from sbkube.operations import doctor as examining
 from sbkube.operations import live as looking
 from sbkube.operations import pruning
 from sbkube.operations.changes import Change, Changed, Changes
 from sbkube.operations.commands import delete, prune, rollback, upgrading
 from sbkube.operations.comparing import ObjectChange
+from sbkube.operations.diagnosis import Diagnosis
 from sbkube.operations.diff import AppDiff, Diff
 from sbkube.operations.live import Live, LiveRelease, Verified
 from sbkube.operations.session import open_session
@@ -61,6 +63,7 @@ __all__ = [
     "Changed",
     "Changes",
     "Checked",
+    "Diagnosis",
     "Diff",
     "Finding",
     "Live",
@@ -74,6 +77,7 @@ __all__ = [
     "check",
     "delete",
     "diff",
+    "doctor",
     "find_project",
     "findings_of",
     "live",
@@ -248,6 +252,26 @@ async def verify(
     workshop = workshop_of(project, request, os.environ if environ is None else environ)
     async with open_session(workshop, writes=False) as session:
         return await looking.verify(session, request.asked)
+
+
+async def doctor(
+    project: Project | None, request: Request | None = None, *, environ: Mapping[str, str] | None = None
+) -> list[Diagnosis]:
+    """Everything that a run would lean on, looked at one by one, with how to mend what is wrong; changes nothing.
+
+    Tools and their versions, the state folder, the target; of a cluster whether and how fast its API server answers, its
+    version and identity, what its user may do there, and releases that failed or are pending. What cannot be looked at is
+    said and raises nothing. Without a project only the tools are looked at.
+    """
+    request, environ = request or Request(), os.environ if environ is None else environ
+    return await examining.doctor(
+        project,
+        environ,
+        opened=lambda one: _workshop(one, request, environ),
+        target=request.target,
+        state_dir=request.state_dir,
+        helm=request.helm,
+    )
 
 
 async def run(

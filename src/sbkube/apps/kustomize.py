@@ -96,7 +96,7 @@ class KustomizeApp(ReleasedApp):
 
     async def _built(self, folder: Path, work: Work) -> str:
         where = work.place.where("path")
-        kustomize = _found(work.env)
+        kustomize = find_kustomize(work.env)
         if kustomize is None:
             raise KustomizeMissing(work.place.name, where)
         await work.log(f"rendering with {await kustomize.version(work)} ({kustomize.program})")
@@ -135,7 +135,7 @@ class Kustomize:
         return f"kustomize {words.rpartition(' ')[2]}".rstrip()
 
 
-def _found(env: Mapping[str, str]) -> Kustomize | None:
+def find_kustomize(env: Mapping[str, str]) -> Kustomize | None:
     """Its own program first: who installed it wants its version."""
     for name in ("kustomize", "kubectl"):
         if program := shutil.which(name, path=env.get("PATH", "")):

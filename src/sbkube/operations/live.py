@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sbkube.apps.released import ReleasedApp
+from sbkube.config.project import Project
 from sbkube.engine import ExecutionState, StepExecution
 from sbkube.errors import SbkubeError
 from sbkube.helm.releases import Release, ReleaseStatus
@@ -82,7 +83,7 @@ async def live(session: Session, asked: Asked) -> Live:
     state = await session.runs.latest(session.project.profile)
     apps = chosen_apps(session.project, asked)
     known = {(one.namespace, one.name): one for one in await session.target.listed()}
-    named = [one for one in _named(session, state) if one.app in apps]
+    named = [one for one in named_releases(session.project, state) if one.app in apps]
     found = [known.get((one.namespace, one.release)) for one in named]
     wanted = await _objects(session, named, found)
     compared = await compare(session.kubectl, wanted, Mask())
@@ -92,26 +93,28 @@ async def live(session: Session, asked: Asked) -> Live:
 
 
 @dataclass(frozen=True, slots=True)
-class _Named:
+class Named:
+    """What a release of an app is called, and the digest that was recorded of it."""
+
     app: str
     release: str
     namespace: str
     digest: str | None = None
 
 
-def _named(session: Session, state: ExecutionState | None) -> Iterator[_Named]:
+def named_releases(project: Project, state: ExecutionState | None) -> Iterator[Named]:
     """In the order of the project: as recorded, else by the name that the app would give."""
     steps = state.steps if state is not None else {}
-    for name, app in session.project.apps.items():
+    for name, app in project.apps.items():
         if not isinstance(app, ReleasedApp) or not app.enabled:
             continue
         step = steps.get(f"{name}:deploy")
         recorded = list(recorded_releases(step)) if step is not None else []
         if not recorded:
-            place = AppPlace(session.project, name)
-            yield _Named(name, app.release(place), place.namespace or "default")
+            place = AppPlace(project, name)
+            yield Named(name, app.release(place), place.namespace or "default")
         for one in recorded:
-            yield _Named(name, one["release"], one["namespace"], one.get("digest"))
+            yield Named(name, one["release"], one["namespace"], one.get("digest"))
 
 
 def recorded_releases(step: StepExecution) -> Iterator[Mapping[str, Any]]:
@@ -122,10 +125,8 @@ def recorded_releases(step: StepExecution) -> Iterator[Mapping[str, Any]]:
         yield output
 
 
-async def _objects(
-    session: Session, named: Sequence[_Named], found: Sequence[Release | None]
-) -> list[Wanted]:
-    async def look(pair: tuple[_Named, Release]) -> Wanted:
+async def _objects(session: Session, named: Sequence[Named], found: Sequence[Release | None]) -> list[Wanted]:
+    async def look(pair: tuple[Named, Release]) -> Wanted:
         one, now = pair
         return Wanted(one.app, one.release, one.namespace, await deployed_objects(session.releases, now))
 
@@ -133,7 +134,7 @@ async def _objects(
     return await abreast(look, there)
 
 
-def _live(one: _Named, now: Release | None, compared: Compared, owner: str) -> LiveRelease:
+def _live(one: Named, now: Release | None, compared: Compared, owner: str) -> LiveRelease:
     if now is None:
         return LiveRelease(one.app, one.release, one.namespace, recorded=one.digest)
     there = compared.live.get((one.namespace, one.release), ())
