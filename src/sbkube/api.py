@@ -48,6 +48,7 @@ from sbkube.operations.commands import delete, prune, rollback, upgrading
 from sbkube.operations.comparing import ObjectChange
 from sbkube.operations.diagnosis import Diagnosis
 from sbkube.operations.diff import AppDiff, Diff
+from sbkube.operations.facts import LiveFacts, ReleaseFact, live_facts, reach
 from sbkube.operations.live import Live, LiveRelease, Verified
 from sbkube.operations.session import open_session
 from sbkube.planning import Asked, unsuited
@@ -67,10 +68,12 @@ __all__ = [
     "Diff",
     "Finding",
     "Live",
+    "LiveFacts",
     "LiveRelease",
     "ObjectChange",
     "Outcome",
     "Preview",
+    "ReleaseFact",
     "Request",
     "Start",
     "Verified",
@@ -106,6 +109,8 @@ class Preview:
     """Apps that the run would remove from the target if it completes, since the project has them no more."""
     leftovers: Mapping[str, Leftover]
     """By interrupted step, what still runs of it though its process is gone; such a step is not started."""
+    live: LiveFacts | None
+    """What the cluster has of the releases; None if that was not looked at, or the target is a folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +168,24 @@ def state_of(
 async def plan(
     project: Project, request: Request | None = None, *, environ: Mapping[str, str] | None = None
 ) -> Preview:
-    """What `run` would do now. Takes no lock, creates nothing. Raises what `run` raises before it runs."""
+    """What `run` would do now. Takes no lock, creates nothing. Raises what `run` raises before it runs.
+
+    A cluster that is out of reach is none of that: `live` says so.
+    """
     request = request or Request()
     workshop = workshop_of(project, request, os.environ if environ is None else environ)
     workshop.choose_helm()  # starts nothing
-    reader = FileStore.read(workshop.state)
+    try:
+        return await _preview(workshop, request)
+    finally:
+        with anyio.move_on_after(5, shield=True):
+            await workshop.helms.close()
+
+
+async def _preview(workshop: Workshop, request: Request) -> Preview:
+    project, reader = workshop.project, FileStore.read(workshop.state)
+    cluster = workshop.cluster
+    unseen = await reach(cluster) if cluster is not None else None
     previous = await reader.latest(project.profile)
     planned = await workshop.plan(request.asked, await _plan_of(reader, previous))
     leftovers = await _leftovers(previous)
@@ -175,7 +193,10 @@ async def plan(
     decision, _ = await consider(previous, planned.graph, resume=request.resume, select=select)
     changed = _changes(decision, planned, await _plans(reader, previous))
     pruned = await workshop.would_prune(request.asked)
-    return Preview(planned, decision, previous, changed, pruned, leftovers)
+    live = None
+    if cluster is not None:
+        live = LiveFacts((), unseen) if unseen else await live_facts(workshop, cluster, request.asked)
+    return Preview(planned, decision, previous, changed, pruned, leftovers, live)
 
 
 def _changes(decision: Decision, planned: Planned, plans: Mapping[int, Plan | None]) -> dict[str, list[str]]:
@@ -311,6 +332,7 @@ async def run(
                     changed,
                     would_prune,
                     leftovers,
+                    None,
                     opened,
                     workshop.helms.reason,
                 )

@@ -41,6 +41,7 @@ from sbkube.errors import Position, SbkubeError, is_disk_full
 from sbkube.leftovers import Attempt
 from sbkube.planning import AppPlace, Asked, StagePlan, plan_stages, readings, selection, unsuited
 from sbkube.targets.base import Target
+from sbkube.targets.cluster.target import ClusterTarget
 
 STATE_FOLDER = ".sbkube"
 WORK, DEPLOY = 8, 64
@@ -110,11 +111,16 @@ class Workshop:
         await run_sync(_write_key, self.key)
         return True
 
+    @property
+    def cluster(self) -> ClusterTarget | None:
+        """The target, if it is a cluster and an app has objects for it."""
+        deploys = any(app.enabled and app.is_deployed for app in self.project.apps.values())
+        return self.target if deploys and isinstance(self.target, ClusterTarget) else None
+
     def choose_helm(self) -> None:
         """Raises `HelmMissing` before anything runs if an app needs Helm and there is none."""
         apps = [app for app in self.project.apps.values() if app.enabled]
-        is_cluster = self.target.kind == "cluster" and any(app.is_deployed for app in apps)
-        if is_cluster or any(isinstance(app, HelmApp) for app in apps):
+        if self.cluster is not None or any(isinstance(app, HelmApp) for app in apps):
             self.helms.choose()
 
     async def close(self) -> None:

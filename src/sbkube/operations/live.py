@@ -100,6 +100,7 @@ class Named:
     release: str
     namespace: str
     digest: str | None = None
+    is_definitions: bool = False
 
 
 def named_releases(project: Project, state: ExecutionState | None) -> Iterator[Named]:
@@ -114,7 +115,8 @@ def named_releases(project: Project, state: ExecutionState | None) -> Iterator[N
             place = AppPlace(project, name)
             yield Named(name, app.release(place), place.namespace or "default")
         for one in recorded:
-            yield Named(name, one["release"], one["namespace"], one.get("digest"))
+            is_own = one is recorded[-1]
+            yield Named(name, one["release"], one["namespace"], one.get("digest"), not is_own)
 
 
 def recorded_releases(step: StepExecution) -> Iterator[Mapping[str, Any]]:

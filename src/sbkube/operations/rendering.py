@@ -30,9 +30,12 @@ from sbkube.engine import (
     Step,
     StepGraph,
     StepStatus,
+    consider,
     run_graph,
 )
 from sbkube.engine.state import settled
+from sbkube.engine.stores.base import Plan
+from sbkube.engine.stores.files import FileReader
 from sbkube.errors import SbkubeError
 from sbkube.helm.base import Capabilities
 from sbkube.planning import Asked
@@ -54,45 +57,66 @@ class Rendering:
 
 @asynccontextmanager
 async def rendered(
-    workshop: Workshop, asked: Asked, only: AbstractSet[str] | None = None
+    workshop: Workshop, asked: Asked, *, only_current: bool = False
 ) -> AsyncIterator[Rendering]:
-    """Of the apps that are asked for, and of these `only`. Raises `ConfigError` and `NeedsNotMet`."""
+    """Of the apps that are asked for; or of these only what need not be rendered any more.
+
+    Raises `ConfigError` and `NeedsNotMet`.
+    """
     scratch = Path(await run_sync(tempfile.mkdtemp, "", "sbkube-look-"))
     try:
-        yield await _rendered(workshop, asked, only, scratch)
+        yield await _rendered(workshop, asked, scratch, only_current=only_current)
     finally:
         with anyio.move_on_after(5, shield=True):
             await run_sync(lambda: shutil.rmtree(scratch, ignore_errors=True))
 
 
-async def _rendered(
-    workshop: Workshop, asked: Asked, only: AbstractSet[str] | None, scratch: Path
-) -> Rendering:
+async def _rendered(workshop: Workshop, asked: Asked, scratch: Path, *, only_current: bool) -> Rendering:
     keeping = _Keeping(workshop.target)
     apart = _apart(workshop, scratch, keeping)
     project = workshop.project
     reader = FileStore.read(workshop.state)
-    previous = await reader.latest(project.profile)
-    planned = await apart.plan(asked, await reader.plan(previous.run) if previous is not None else None)
+    store = _GoesOn(await reader.latest(project.profile))
+    planned = await apart.plan(asked, await store.plan_before(reader))
     apps = {s.app for s in planned.stages if planned.select.steps is None or s.id in planned.select.steps}
-    chosen = {app for app in apps if project.apps[app].enabled}
-    wanted = {app for app in chosen if project.apps[app].is_deployed and (only is None or app in only)}
-    steps = frozenset(s.id for s in planned.stages if s.app in wanted)
-    failures: Mapping[str, str] = {}
-    if steps:
-        state = await run_graph(
-            _without_waiting(planned, steps),
-            store=_GoesOn(previous),
-            resume="always" if previous is not None else "no",
-            limits=Limits(total=None, pools={"work": 8, "render": os.cpu_count() or 1, "deploy": 64}),
-            select=Selection(steps=steps),
-            profile=project.profile,
-            namespace=project.namespace,
-        )
-        failures = _failures(state, wanted)
-    in_order = [app for app in project.apps if app in keeping.deployments]
-    commands = tuple(app for app in project.apps if app in chosen and _runs_something(workshop, app))
-    return Rendering({app: keeping.deployments[app] for app in in_order}, failures, commands, scratch)
+    chosen = [app for app in project.apps if app in apps and project.apps[app].enabled]
+    wanted = {app for app in chosen if project.apps[app].is_deployed}
+    graph = _without_waiting(planned, wanted)
+    if only_current:
+        wanted -= await _to_render(graph, store, wanted)
+    state = await _run(graph, store, wanted, apart) if wanted else None
+    return Rendering(
+        {app: keeping.deployments[app] for app in chosen if app in keeping.deployments},
+        _failures(state, wanted) if state is not None else {},
+        tuple(app for app in chosen if "deploy" in project.apps[app].stages and app not in wanted)
+        if not only_current
+        else (),
+        scratch,
+    )
+
+
+async def _run(
+    graph: StepGraph, store: _GoesOn, apps: AbstractSet[str], workshop: Workshop
+) -> ExecutionState:
+    return await run_graph(
+        graph,
+        store=store,
+        resume="always",
+        limits=Limits(total=None, pools={"work": 8, "render": os.cpu_count() or 1, "deploy": 64}),
+        select=Selection(steps=_steps_of(graph, apps)),
+        profile=workshop.project.profile,
+        namespace=workshop.project.namespace,
+    )
+
+
+async def _to_render(graph: StepGraph, store: _GoesOn, apps: AbstractSet[str]) -> set[str]:
+    select = Selection(steps=_steps_of(graph, apps))
+    decision, _ = await consider(await store.recover(None), graph, resume="always", select=select)
+    return {id.rpartition(":")[0] for id in decision.to_run if not id.endswith(":deploy")}
+
+
+def _steps_of(graph: StepGraph, apps: AbstractSet[str]) -> frozenset[str]:
+    return frozenset(step.id for step in graph if step.id.rpartition(":")[0] in apps)
 
 
 def _apart(workshop: Workshop, scratch: Path, target: Target) -> Workshop:
@@ -106,11 +130,12 @@ def _apart(workshop: Workshop, scratch: Path, target: Target) -> Workshop:
     return apart
 
 
-def _without_waiting(planned: Planned, wanted: AbstractSet[str]) -> StepGraph:
+def _without_waiting(planned: Planned, apps: AbstractSet[str]) -> StepGraph:
     """Nothing is deployed, so nothing waits for a deploy; and what was deployed before is given once more."""
 
     def step(one: Step) -> Step:
-        if one.id not in wanted or not one.id.endswith(":deploy"):
+        app, _, stage = one.id.rpartition(":")
+        if app not in apps or stage != "deploy":
             return one
         return replace(one, after=(), inputs={**(one.inputs or {}), "kept": True}, on_interrupt="rerun")
 
@@ -127,17 +152,15 @@ def _failures(state: ExecutionState, apps: AbstractSet[str]) -> dict[str, str]:
     return found
 
 
-def _runs_something(workshop: Workshop, app: str) -> bool:
-    one = workshop.project.apps[app]
-    return "deploy" in one.stages and not one.is_deployed
-
-
 class _GoesOn(MemoryStore):
     """Goes on from a recorded run, and keeps for itself what becomes of it."""
 
     def __init__(self, previous: ExecutionState | None) -> None:
         super().__init__()
         self._before = previous
+
+    async def plan_before(self, reader: FileReader) -> Plan | None:
+        return None if self._before is None else await reader.plan(self._before.run)
 
     async def recover(self, profile: str | None) -> ExecutionState | None:
         if self._before is None:

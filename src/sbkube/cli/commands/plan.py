@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import asyncclick as click
 
 from sbkube import api
-from sbkube.api import Preview, Request
+from sbkube.api import Preview, ReleaseFact, Request
 from sbkube.cli.console import Console, plural
 from sbkube.cli.hints import naming_commands
 from sbkube.cli.machine import plan_lines
@@ -29,6 +30,7 @@ from sbkube.cli.options import (
 from sbkube.cli.running import load_project, notices, preview_rows, what_goes
 from sbkube.config.project import Project
 from sbkube.engine import Decision, StepStatus
+from sbkube.operations.facts import Would
 from sbkube.planning import missing_files
 
 
@@ -63,6 +65,8 @@ async def show_plan(project: Project, request: Request, console: Console, enviro
     preview = await api.plan(project, request, environ=environ)
     for stage, file in missing_files(preview.planned.stages, preview.planned.digests):
         console.warn(f"{file.missing}, so {stage.id} would fail")
+    if preview.live is not None and preview.live.unseen is not None:
+        console.say(f"note: what the cluster has is not known: {preview.live.unseen}", "dim")
     if console.output == "text":
         console.data(_text(preview))
         for line in (*what_goes(preview), _summary(preview)):
@@ -76,10 +80,38 @@ async def show_plan(project: Project, request: Request, console: Console, enviro
 
 
 def _text(preview: Preview) -> str:
-    rows = preview_rows(preview)
+    live = {f"{one.app}:deploy": one for one in _live(preview)}
+    rows = [
+        (action, id, f"{why}; {_told(live[id])}" if id in live else why)
+        for action, id, why in preview_rows(preview)
+    ]
     first = min(max((len(action) for action, _, _ in rows), default=0), 40)
     second = max((len(id) for _, id, _ in rows), default=0)
     return "\n".join(f"{action:<{first}}  {id:<{second}}  {why}".rstrip() for action, id, why in rows)
+
+
+def _live(preview: Preview) -> Sequence[ReleaseFact]:
+    return preview.live.releases if preview.live is not None else ()
+
+
+def _told(one: ReleaseFact) -> str:
+    if one.status is None:
+        return f"no release {one.namespace}/{one.release} yet"
+    whose = "" if not one.status.is_pending else " by this project" if one.is_ours else " by somebody else"
+    state = f"release {one.namespace}/{one.release} revision {one.revision} is {one.status.value}{whose}"
+    return f"{state}, {_WOULD[one.would]}"
+
+
+_WOULD: Mapping[Would | None, str] = {
+    None: "upgraded if what is rendered differs",
+    "install": "would be installed",
+    "upgrade": "would be upgraded",
+    "unchanged": "would stay unchanged",
+    "unlock": "would be unlocked and deployed again",
+    "uninstall": "would be uninstalled to the end and installed",
+    "wait": "would be waited for",
+    "refuse": "would fail",
+}
 
 
 def _counts(decision: Decision) -> dict[str, int]:
@@ -106,4 +138,24 @@ def _document(preview: Preview) -> dict[str, Any]:
         "counts": _counts(decision),
         "gone": list(decision.gone),
         "would_prune": list(preview.would_prune),
+        "live": _live_document(preview),
     }
+
+
+def _live_document(preview: Preview) -> dict[str, Any] | None:
+    """None: not a cluster."""
+    if preview.live is None:
+        return None
+    releases = [
+        {
+            "app": one.app,
+            "namespace": one.namespace,
+            "release": one.release,
+            "revision": one.revision,
+            "status": one.status.value if one.status is not None else None,
+            "is_ours": one.is_ours,
+            "would": one.would,
+        }
+        for one in preview.live.releases
+    ]
+    return {"unseen": preview.live.unseen, "releases": releases}

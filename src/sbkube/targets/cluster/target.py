@@ -100,6 +100,8 @@ class ClusterTarget:
     accept_change: bool = False
     kind: str = field(default="cluster", init=False)
     server: Server | None = field(default=None, init=False)
+    is_out_of_reach: bool = field(default=False, init=False)
+    """Somebody waited for it in vain, so nobody else who only looks needs to."""
     _known: dict[tuple[str, str], Release] | None = field(default=None, init=False)
     _looking: anyio.Lock = field(default_factory=anyio.Lock, init=False)
     _busy: dict[tuple[str, str], anyio.Lock] = field(default_factory=dict, init=False)
@@ -182,6 +184,8 @@ class ClusterTarget:
         await self.kubectl.act(action, log)
 
     async def holds(self, app: str, output: Mapping[str, Any]) -> bool:
+        if self.is_out_of_reach:
+            return False
         try:
             known = await self._releases_known()
         except HelmError:
