@@ -39,9 +39,6 @@ from sbkube.engine.stores.files import FileReader
 from sbkube.errors import SbkubeError
 from sbkube.helm.base import HelmError
 from sbkube.leftovers import Attempt, Leftover, find_leftovers
-from sbkube.operations import diff as differing
-from sbkube.operations import doctor as examining
-from sbkube.operations import live as looking
 from sbkube.operations import pruning
 from sbkube.operations.changes import Change, Changed, Changes
 from sbkube.operations.commands import delete, prune, rollback, upgrading
@@ -50,7 +47,7 @@ from sbkube.operations.diagnosis import Diagnosis
 from sbkube.operations.diff import AppDiff, Diff
 from sbkube.operations.facts import LiveFacts, ReleaseFact, live_facts, reach
 from sbkube.operations.live import Live, LiveRelease, Verified
-from sbkube.operations.session import open_session
+from sbkube.operations.looks import diff, doctor, live, verify
 from sbkube.planning import Asked, unsuited
 from sbkube.request import EVERYTHING, Request, workshop_of
 from sbkube.targets.cluster.target import ClusterTarget
@@ -230,69 +227,6 @@ async def check(
         return [*await target.refusals(apps), *unsuited(project, target.identity)]
 
     return await checking.check(project, refused)
-
-
-async def diff(
-    project: Project, request: Request | None = None, *, environ: Mapping[str, str] | None = None
-) -> Diff:
-    """What a deploy of the apps that are asked for would change in the cluster, object by object.
-
-    What is not rendered as it is now is rendered first, into a folder that is removed again: takes no lock, and changes
-    nothing in the cluster or in the state folder. Values of Secrets are masked. Raises `NoReleases` if the target is a
-    folder, `KubectlMissing`, `ClusterUnreachable`, `AnotherCluster`, `NoCluster`, `NeedsNotMet` if an app is made from
-    what a command has yet to make, and `ConfigError`.
-    """
-    request = request or Request()
-    workshop = workshop_of(project, request, os.environ if environ is None else environ)
-    async with open_session(workshop, writes=False) as session:
-        return await differing.diff(session, request.asked)
-
-
-async def live(
-    project: Project, request: Request | None = None, *, environ: Mapping[str, str] | None = None
-) -> Live:
-    """How the releases of the apps that are asked for stand: revision, status, readiness, and what is not as they have it.
-
-    Takes no lock and changes nothing. Raises `NoReleases` if the target is a folder, `KubectlMissing`,
-    `ClusterUnreachable`, `AnotherCluster`, `NoCluster` and `ConfigError`.
-    """
-    request = request or Request()
-    workshop = workshop_of(project, request, os.environ if environ is None else environ)
-    async with open_session(workshop, writes=False) as session:
-        return await looking.live(session, request.asked)
-
-
-async def verify(
-    project: Project, request: Request | None = None, *, environ: Mapping[str, str] | None = None
-) -> list[Verified]:
-    """Whether every app of the last run that is asked for is deployed as recorded and ready; changes nothing.
-
-    Raises `NothingToVerify` if no run is recorded, and what `live` raises.
-    """
-    request = request or Request()
-    workshop = workshop_of(project, request, os.environ if environ is None else environ)
-    async with open_session(workshop, writes=False) as session:
-        return await looking.verify(session, request.asked)
-
-
-async def doctor(
-    project: Project | None, request: Request | None = None, *, environ: Mapping[str, str] | None = None
-) -> list[Diagnosis]:
-    """Everything that a run would lean on, looked at one by one, with how to mend what is wrong; changes nothing.
-
-    Tools and their versions, the state folder, the target; of a cluster whether and how fast its API server answers, its
-    version and identity, what its user may do there, and releases that failed or are pending. What cannot be looked at is
-    said and raises nothing. Without a project only the tools are looked at.
-    """
-    request, environ = request or Request(), os.environ if environ is None else environ
-    return await examining.doctor(
-        project,
-        environ,
-        opened=lambda one: _workshop(one, request, environ),
-        target=request.target,
-        state_dir=request.state_dir,
-        helm=request.helm,
-    )
 
 
 async def run(

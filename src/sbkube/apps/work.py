@@ -148,7 +148,8 @@ class Outputs:
     def _holds(self, output: Json) -> bool:
         try:
             path = self.path(output)
-            inside = path.resolve().is_relative_to(self.folder.resolve())
+            homes = (self.folder, self.beneath or self.folder)
+            inside = any(path.resolve().is_relative_to(home.resolve()) for home in homes)
             return inside and bool(digest_tree(path) == output["digest"])
         except (OSError, KeyError, TypeError):
             return False

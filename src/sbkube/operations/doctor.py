@@ -14,7 +14,7 @@ from sbkube.config.project import Project
 from sbkube.engine import EngineError, ExecutionState, FileStore, RunStatus, StepStatus
 from sbkube.errors import SbkubeError
 from sbkube.helm.looking import Server
-from sbkube.helm.releases import Release, ReleaseStatus
+from sbkube.helm.releases import ClusterUnreachable, Release, ReleaseStatus
 from sbkube.planning import Asked
 from sbkube.targets.cluster.decide import is_ours
 from sbkube.targets.cluster.identity import AnotherCluster
@@ -81,11 +81,14 @@ async def _cluster(workshop: Workshop, target: ClusterTarget) -> AsyncIterator[D
     except AnotherCluster as error:
         yield of_error("identity", error)
         return
-    except (SbkubeError, TimeoutError) as error:
-        hint = error.hint if isinstance(error, SbkubeError) else None
+    except (ClusterUnreachable, TimeoutError) as error:
         why = str(error) or f"no answer within {PATIENCE:g} s"
-        yield problem("api", f"the API server cannot be reached: {why}", hint or _how_to_reach(target))
+        yield problem("api", f"the API server cannot be reached: {why}", _how_to_reach(target))
         yield _unseen("the API server cannot be reached")
+        return
+    except SbkubeError as error:
+        yield of_error("api", error)
+        yield _unseen("it cannot be looked at")
         return
     tell = warning if seconds > SLOW else ok
     yield tell("api", f"the API server answers in {seconds * 1000:.0f} ms")

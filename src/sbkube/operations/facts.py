@@ -112,14 +112,14 @@ def _facts(
     for one in named_releases(workshop.project, state):
         if one.app in apps and not one.is_definitions:
             now = known.get((one.namespace, one.release))
-            would = _would(target, now, owner, current.get(one.app))
+            would = would_of(target, now, owner, current.get(one.app))
             revision, status = (now.revision, now.status) if now is not None else (None, None)
             ours = now is not None and is_ours(now, owner)
             found.append(ReleaseFact(one.app, one.release, one.namespace, revision, status, ours, would))
     return found
 
 
-def _would(target: ClusterTarget, now: Release | None, owner: str, is_current: bool | None) -> Would | None:
+def would_of(target: ClusterTarget, now: Release | None, owner: str, is_current: bool | None) -> Would | None:
     """By what decides in the deploy itself. No digest is empty, so an equal one is what `is_current` says."""
     decision = decide(now, Wanted("", "", owner), force=target.force, pending=target.pending)
     if isinstance(decision, Upgrade) and not target.force:

@@ -7,7 +7,6 @@ give what they would deploy to a target that only keeps it.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Mapping
@@ -24,7 +23,6 @@ from sbkube.apps.work import Outputs
 from sbkube.engine import (
     ExecutionState,
     FileStore,
-    Limits,
     MemoryStore,
     Selection,
     Step,
@@ -40,7 +38,7 @@ from sbkube.errors import SbkubeError
 from sbkube.helm.base import Capabilities
 from sbkube.planning import Asked
 from sbkube.targets.base import Deployed, Deployment, Log, ObjectAction, Target
-from sbkube.wiring import Planned, Workshop
+from sbkube.wiring import Planned, Workshop, limits_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +100,7 @@ async def _run(
         graph,
         store=store,
         resume="always",
-        limits=Limits(total=None, pools={"work": 8, "render": os.cpu_count() or 1, "deploy": 64}),
+        limits=limits_of(workshop.project, None),
         select=Selection(steps=_steps_of(graph, apps)),
         profile=workshop.project.profile,
         namespace=workshop.project.namespace,

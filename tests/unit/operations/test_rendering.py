@@ -116,3 +116,15 @@ async def test_a_run_that_failed_is_gone_on_with(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(MANIFEST.format("a"))
     async with rendered(open_workshop(project, ENV, TargetWishes()), Asked()) as rendering:
         assert list(rendering.deployments) == ["a", "b"]
+
+
+async def test_of_what_is_current_nothing_is_rendered_and_what_is_not_is_left_out(tmp_path: Path) -> None:
+    project = load(tmp_path, APPS)
+    workshop = open_workshop(project, ENV, TargetWishes())
+    async with rendered(workshop, Asked(), only_current=True) as rendering:
+        assert list(rendering.deployments) == []
+    await api.run(project, environ=ENV)
+    (tmp_path / "b.yaml").write_text(MANIFEST.format("changed"))
+    async with rendered(open_workshop(project, ENV, TargetWishes()), Asked(), only_current=True) as rendering:
+        assert list(rendering.deployments) == ["a"]
+        assert not list(rendering.scratch.glob("out/*/template"))
