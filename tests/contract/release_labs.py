@@ -1,31 +1,40 @@
-"""A cluster with one Helm before it, and the hands of somebody else in it: the fake one, and those of a real cluster.
-
-SBKUBE_TEST_KUBECONFIG names the kubeconfig of a cluster that may be thrown away; its current context is taken. The helm
-programs are those of `helm_binaries.py`, and `kubectl` must be on PATH.
-"""
+"""A cluster with one Helm before it, and the hands of somebody else in it: the fake one, and those of a real cluster."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
 
+import anyio
+import pytest
 import yaml
 from helm_binaries import BINARIES
 
+from cluster.client import Cluster as Kubernetes
 from sbkube.helm.binary_releases import BinaryReleases
 from sbkube.helm.embedded_releases import EmbeddedReleases
 from sbkube.helm.fake import FakeHelm
 from sbkube.helm.fake_cluster import Dies, FakeCluster, Hangs
+from sbkube.helm.looking import Query
 from sbkube.helm.releases import Cluster, Releases
 from sbkube.helm.select import embedded_is_installed
 
-KUBECONFIG = os.environ.get("SBKUBE_TEST_KUBECONFIG")
+ENDING = 20.0  # seconds until something that happens has happened
+
+Make = Callable[[Cluster, Mapping[str, str]], Releases]
+MAKERS: dict[str, Make] = {
+    **({"embedded": EmbeddedReleases} if embedded_is_installed() else {}),
+    **{
+        version: lambda cluster, environ, program=program: BinaryReleases(program, cluster, environ)  # type: ignore[misc]
+        for version, program in BINARIES.items()
+    },
+}
+REAL = [pytest.param(name, marks=pytest.mark.cluster) for name in MAKERS]
 
 
 class Lab(Protocol):
@@ -99,60 +108,84 @@ class FakeLab:
 class RealLab:
     """On a cluster, in two namespaces of its own."""
 
-    def __init__(self, make: Callable[[Cluster], Releases]) -> None:
-        assert KUBECONFIG is not None
-        self.make = make
-        self.context = kubectl("config", "current-context").strip()
-        self.cluster = Cluster(KUBECONFIG, self.context)
+    def __init__(self, kind: str, kubernetes: Kubernetes, scratch: Path) -> None:
+        self.kind = kind
+        self.kubernetes = kubernetes
+        self.scratch = scratch
+        self.context = kubernetes.kubectl("config", "current-context").strip()
+        self.cluster = Cluster(str(kubernetes.kubeconfig), self.context)
         self.namespace = f"sbkube-test-{uuid4().hex[:8]}"
         self.other_namespace = f"{self.namespace}-other"
         for namespace in (self.namespace, self.other_namespace):
-            kubectl("create", "namespace", namespace)
+            kubernetes.kubectl("create", "namespace", namespace)
         self.releases = self.open()
+        self._labels: list[str] = []
 
-    def open(self) -> Releases:
-        return self.make(self.cluster)
+    def open(self, cluster: Cluster | None = None, **environ: str) -> Releases:
+        return MAKERS[self.kind](cluster or self.cluster, {**self.kubernetes.environment, **environ})
 
     def cut_off(self) -> Releases:
-        config = yaml.safe_load(kubectl("config", "view", "--raw"))
+        config = self.config()
         for cluster in config["clusters"]:
             cluster["cluster"]["server"] = "https://127.0.0.1:1"
-        return self.make(Cluster(self.kubeconfig(config), self.context))
+        return self.open(Cluster(self.kubeconfig(config), self.context))
+
+    def config(self) -> dict[str, Any]:
+        config: dict[str, Any] = yaml.safe_load(
+            self.kubernetes.kubectl("config", "view", "--raw", "--flatten")
+        )
+        return config
 
     def kubeconfig(self, config: Mapping[str, Any]) -> str:
-        path = Path(os.environ["SBKUBE_TEST_SCRATCH"]) / f"{uuid4().hex}.yaml"
+        path = self.scratch / f"{uuid4().hex}.yaml"
         path.touch(0o600)
         path.write_text(json.dumps(config))
         return str(path)
 
     def put(self, name: str, **data: str) -> None:
         flags = ["--server-side", "--force-conflicts", "--namespace", self.namespace]
-        kubectl("apply", *flags, "-f", "-", stdin=json.dumps(config_map(name, data)))
+        self.kubernetes.kubectl("apply", *flags, "-f", "-", stdin=json.dumps(config_map(name, data)))
 
     def hang(self, release: str) -> None: ...
 
     def hold(self, release: str) -> None: ...
 
     def let_go(self, release: str) -> None:
-        kubectl("label", "nodes", "--all", f"sbkube.dev/{release}=yes")
+        self._labels.append(f"sbkube.dev/{release}")
+        self.kubernetes.kubectl("label", "nodes", "--all", f"{self._labels[-1]}=yes")
 
     def kill(self, release: str) -> None:
         for pid in helms():
             os.killpg(os.getpgid(pid), signal.SIGKILL)
 
     def close(self) -> None:
-        kubectl("delete", "namespace", self.namespace, self.other_namespace, "--wait=false")
+        for label in self._labels:
+            self.kubernetes.kubectl("label", "nodes", "--all", f"{label}-")
+        self.kubernetes.kubectl("delete", "namespace", self.namespace, self.other_namespace, "--wait=false")
+
+
+async def data_of(lab: Lab, name: str) -> dict[str, str] | None:
+    """That of a ConfigMap; None: there is none."""
+    (found,) = await lab.releases.look([Query("v1", "ConfigMap", lab.namespace, name)])
+    return found.get("data", {}) if found else None
+
+
+async def story(lab: Lab, name: str) -> list[tuple[int, str]]:
+    return [(one.revision, one.status.value) for one in await lab.releases.history(name, lab.namespace)]
+
+
+async def cancelled_half_way(lab: Lab, act: Callable[[], Any], name: str, status: str) -> None:
+    """Start something that hangs, and end it as soon as the release has this status."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(act)
+        with anyio.fail_after(ENDING):
+            while [said for _, said in await story(lab, name)][-1:] != [status]:  # noqa: ASYNC110
+                await anyio.sleep(0.05)
+        tasks.cancel_scope.cancel()
 
 
 def config_map(name: str, data: Mapping[str, str]) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": dict(data)}
-
-
-def kubectl(*arguments: str, stdin: str | None = None) -> str:
-    called = ["kubectl", f"--kubeconfig={KUBECONFIG}", *arguments]
-    ended = subprocess.run(called, input=stdin, capture_output=True, text=True, check=False)
-    assert not ended.returncode, ended.stderr
-    return ended.stdout
 
 
 def helms() -> list[int]:
@@ -176,16 +209,3 @@ def _program(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[0]
     except OSError:
         return ""
-
-
-def _real(make: Callable[[Cluster], Releases]) -> Callable[[], Lab]:
-    return lambda: RealLab(make)
-
-
-REAL: dict[str, Callable[[Cluster], Releases]] = {}
-if KUBECONFIG:
-    if embedded_is_installed():
-        REAL["embedded"] = lambda cluster: EmbeddedReleases(cluster, os.environ)
-    for version, program in BINARIES.items():
-        REAL[version] = lambda cluster, program=program: BinaryReleases(program, cluster, os.environ)  # type: ignore[misc]
-LABS: dict[str, Callable[[], Lab]] = {"fake": FakeLab, **{name: _real(make) for name, make in REAL.items()}}

@@ -39,9 +39,8 @@ def deploy_flags(request: DeployRequest, helm: Flavour, *, is_install: bool) -> 
     yield f"--timeout={request.timeout}s"
     yield f"--description={request.description or ''}"
     yield from helm.wait(request.wait)
-    if request.server_side and not helm.is_3:
-        # It costs 200 ms a deploy, and says nothing that server-side apply does not say.
-        yield "--disable-openapi-validation"
+    # It costs 200 ms a deploy, and says nothing that the server does not say when it applies.
+    yield "--disable-openapi-validation"
     if request.labels:
         yield f"--labels={','.join(f'{name}={value}' for name, value in request.labels.items())}"
     if request.wait_for_jobs:
