@@ -359,7 +359,7 @@ async def test_without_kubectl_the_newest_revision_of_a_history_still_has_its_la
 ) -> None:
     await lab.releases.install(deploy(labels={"a": "1"}))
     await lab.releases.upgrade(deploy(labels={"a": "2"}))
-    releases: Releases = lab.open(PATH="/usr/bin:/bin")
+    releases: Releases = lab.open(PATH=str(lab.scratch))
     async with aclosing(releases):
         history = await releases.history(name, lab.namespace)
         assert history[-1] == (await lab.releases.history(name, lab.namespace))[-1]
