@@ -176,12 +176,12 @@ async def story(lab: Lab, name: str) -> list[tuple[int, str]]:
 
 async def cancelled_half_way(lab: Lab, act: Callable[[], Any], name: str, status: str) -> None:
     """Start something that hangs, and end it as soon as the release has this status."""
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(act)
-        with anyio.fail_after(ENDING):
+    with anyio.fail_after(ENDING):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(act)
             while [said for _, said in await story(lab, name)][-1:] != [status]:  # noqa: ASYNC110
                 await anyio.sleep(0.05)
-        tasks.cancel_scope.cancel()
+            tasks.cancel_scope.cancel()
 
 
 def config_map(name: str, data: Mapping[str, str]) -> dict[str, Any]:
