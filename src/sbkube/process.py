@@ -100,7 +100,8 @@ async def run_process(
     """Run a command to its end; a string goes through `sh -c`. Standard error is merged into the output.
 
     `on_pause` is called when there are no further lines yet: who passes them on may do so for many at once.
-    On the time limit, on cancellation and when `on_line` raises, the whole group is stopped: TERM, `grace`, KILL.
+    On the time limit, on cancellation and when `on_line` raises, the whole group is stopped: TERM, `grace`, KILL;
+    without grace by KILL alone, so that it has no time to undo anything by halves.
     What a command leaves in the background after its own end is its own affair.
     """
     begun = time.monotonic()
@@ -213,10 +214,9 @@ class _Child:
 
     async def stop(self, grace: float) -> None:
         """TERM, `grace`, KILL to the whole group; returns when it is gone, or after a bounded wait."""
-        if not self._alive():
-            return
-        signal_group(self._pgid, signal.SIGTERM)
-        await self._drain(grace)
+        if grace and self._alive():
+            signal_group(self._pgid, signal.SIGTERM)
+            await self._drain(grace)
         if self._alive():
             signal_group(self._pgid, signal.SIGKILL)
             await self._drain(LAST_WAIT)

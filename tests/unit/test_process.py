@@ -173,6 +173,16 @@ async def test_the_time_limit_ends_the_whole_group_also_members_that_ignore_term
     assert [pid for pid in pids.pids if runs(pid)] == []
 
 
+async def test_without_grace_nothing_is_done_on_the_way_out(tmp_path: Path) -> None:
+    script = "trap 'touch undone' TERM; echo ready; while :; do sleep 0.01; done"
+    lines: list[str] = []
+    for _ in range(5):
+        with pytest.raises(CommandTimedOut):
+            await run_process(script, cwd=tmp_path, env=ENV, on_line=lines.append, time_limit=0.1, grace=0.0)
+    assert lines
+    assert os.listdir(tmp_path) == []
+
+
 async def test_cancellation_passes_through_and_leaves_no_member_of_the_group(tmp_path: Path) -> None:
     pids = Pids(2)
     returned = False

@@ -11,9 +11,8 @@ import os
 import re
 import shutil
 import tarfile
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,17 +20,10 @@ import yaml
 from anyio import to_thread
 
 from ..errors import is_disk_full
-from ..process import CannotStart, CommandTimedOut, run_process
 from .base import (
-    INSTALL_HINT,
-    LARGEST_ANSWER,
-    LONGEST_TEXT,
     TIME_LIMIT,
     ChartError,
-    HelmCrashed,
     HelmError,
-    HelmMissing,
-    HelmTimeout,
     LintMessage,
     Rendered,
     RenderError,
@@ -39,8 +31,9 @@ from .base import (
     Severity,
     ValuesError,
     absolute,
-    as_json,
 )
+from .program import run_helm, scratch, values_file
+from .releases import Cluster, Releases
 from .split import HOOK, NOTES, Document, by_kind, joined
 
 
@@ -57,11 +50,11 @@ class BinaryHelm:
         self._time_limit = time_limit
 
     async def render(self, request: RenderRequest) -> Rendered:
-        with _scratch() as folder:
+        with scratch() as folder:
             chart = await to_thread.run_sync(_with_notes, request.chart, folder)
             arguments = ["template", "--namespace", request.namespace, *_options(request)]
             output = await self._run(
-                [*arguments, "--values", _values_file(folder, request.values, request.chart)],
+                [*arguments, "--values", values_file(folder, request.values, request.chart)],
                 [request.release, str(chart)],
                 folder,
                 request.chart,
@@ -73,9 +66,8 @@ class BinaryHelm:
         return (await self.render(request)).text
 
     async def lint(self, chart: Path, values: Mapping[str, Any]) -> list[LintMessage]:
-        with _scratch() as folder:
-            values_file = _values_file(folder, values, chart)
-            arguments = ["lint", "--namespace", "default", "--values", values_file]
+        with scratch() as folder:
+            arguments = ["lint", "--namespace", "default", "--values", values_file(folder, values, chart)]
             output = await self._run(arguments, [absolute(chart)], folder, chart, may_fail=True)
         messages = _lint_messages(output)
         if not messages and (refusal := _LINT_REFUSED.search(output)):
@@ -83,8 +75,13 @@ class BinaryHelm:
         return messages
 
     async def version(self) -> str:
-        with _scratch() as folder:
+        with scratch() as folder:
             return (await self._run(["version", "--template", "{{.Version}}"], [], folder, None)).strip()
+
+    def releases(self, cluster: Cluster) -> Releases:
+        from .binary_releases import BinaryReleases
+
+        return BinaryReleases(self._program, cluster, self._environ)
 
     async def aclose(self) -> None:
         """Nothing lives longer than its call."""
@@ -99,47 +96,15 @@ class BinaryHelm:
         may_fail: bool = False,
         time_limit: float | None = None,
     ) -> str:
-        limit = time_limit or self._time_limit
-        errors = _Errors()
-        output = folder / "output"
-        try:
-            ended = await run_process(
-                # into a file: the output is wanted to the byte, apart from the errors, and may be large
-                ["/bin/sh", "-c", _INTO_FILE, "sh", str(output), self._program, *options, "--", *names],
-                cwd=folder,
-                env=self._environ,
-                on_line=errors.add,
-                time_limit=limit,
-                grace=0.0,
-            )
-        except CommandTimedOut as error:
-            raise HelmTimeout(limit, chart=chart) from error
-        except CannotStart as error:
-            raise HelmError(error.message, hint=error.hint) from error
-        if ended.code in (126, 127):
-            raise HelmMissing(f"{self._program!r} cannot be started: {errors.text}", hint=INSTALL_HINT)
-        if ended.code < 0 or ended.code > 128:
-            raise HelmCrashed(f"helm was {ended}: {errors.text}", chart=chart)
-        if not ended.ok and not may_fail:
-            raise _error(errors.text, chart)
-        return await to_thread.run_sync(_content, output)
-
-
-_INTO_FILE = 'output=$1; shift; exec "$@" >"$output"'
-
-
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    try:
-        with tempfile.TemporaryDirectory(prefix="sbkube-helm-") as folder:  # 0700
-            yield Path(folder)
-    except OSError as error:
-        if not is_disk_full(error):
-            raise
-        raise HelmError(
-            f"cannot write in `{tempfile.gettempdir()}`: {error.strerror}",
-            hint="free some space there, or set TMPDIR to another folder",
-        ) from error
+        return await run_helm(
+            self._program,
+            [*options, "--", *names],
+            folder,
+            self._environ,
+            time_limit=time_limit or self._time_limit,
+            refuse=None if may_fail else partial(_error, chart=chart),
+            chart=chart,
+        )
 
 
 def _options(request: RenderRequest) -> Iterator[str]:
@@ -152,42 +117,7 @@ def _options(request: RenderRequest) -> Iterator[str]:
     yield from (f"--api-versions={version}" for version in request.capabilities.api_versions)
 
 
-def _values_file(folder: Path, values: Mapping[str, Any], chart: Path) -> str:
-    path = folder / "values.json"
-    path.touch(0o600)
-    path.write_text(as_json(values, chart))
-    return str(path)
-
-
-def _content(path: Path) -> str:
-    if path.stat().st_size > LARGEST_ANSWER:
-        raise RenderError(f"the rendered chart is larger than {LARGEST_ANSWER // 1024**2} MB")
-    return path.read_bytes().decode(errors="replace")
-
-
 # --- errors ---------------------------------------------------------------
-
-
-class _Errors:
-    """The lines of standard error from the last `Error:` on; the rest are notices. Bounded."""
-
-    def __init__(self) -> None:
-        self._lines: list[str] = []
-        self._size = 0
-
-    def add(self, line: str) -> None:
-        if line.startswith("Error: "):
-            self._lines, self._size = [], 0
-            line = line.removeprefix("Error: ")
-        if self._size < 32 * LONGEST_TEXT:
-            self._lines.append(line)
-            self._size += len(line)
-
-    @property
-    def text(self) -> str:
-        text = "\n".join(self._lines)
-        return text.removesuffix("\n\nUse --debug flag to render out invalid YAML").strip()
-
 
 _VALUES = ("values don't meet the specifications", "failed to parse", "error unmarshaling")
 _RENDER = (

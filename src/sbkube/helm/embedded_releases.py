@@ -29,33 +29,34 @@ from sbkube.helm.looking import (
     Server,
     chart_files,
     found_in,
+    notes_of,
     server_in,
-    server_template,
-    template_of,
+    server_notes,
 )
 from sbkube.helm.refusals import refusal
 from sbkube.helm.releases import (
+    BESIDES,
+    LOOK_LIMIT,
     Cluster,
     DeployRequest,
     Forbidden,
     Release,
     ReleaseContents,
+    ReleaseMissing,
     ReleaseStatus,
     RollbackRequest,
     UninstallRequest,
     Wait,
+    own_labels,
 )
 from sbkube.process import Exit, forget_group, register_group, signal_group
 
-LOOK_LIMIT = 60.0  # seconds for what only reads
-BESIDES = 60.0  # seconds that a deploy may take besides what Helm itself waits
 _WAITS: Mapping[Wait, str] = {
     "watcher": "watcher",
     "legacy": "legacy",
     "hooks": "hookOnly",
     "none": "hookOnly",
 }
-_NOT_FOUND = -7
 
 
 class EmbeddedReleases:
@@ -66,11 +67,16 @@ class EmbeddedReleases:
         self._starting = anyio.Lock()
 
     async def install(self, request: DeployRequest) -> Release:
-        options = {"replace": request.replace} if request.replace else {}
-        return await self._deploy("install", request, options)
+        options = {"replace": True} if request.replace else {}
+        return await self._deploy("install", request, {**options, "server_side_apply": request.server_side})
 
     async def upgrade(self, request: DeployRequest) -> Release:
-        return await self._deploy("upgrade", request, {"max_history": request.max_history})
+        options = {
+            "server_side_apply": str(request.server_side).lower(),
+            "max_history": request.max_history,
+            "reset_values": True,  # else an upgrade without values takes those of the revision before
+        }
+        return await self._deploy("upgrade", request, options)
 
     async def rollback(self, request: RollbackRequest) -> Release:
         options = {
@@ -80,7 +86,8 @@ class EmbeddedReleases:
             "wait_for_jobs": request.wait_for_jobs,
             "disable_hooks": request.disable_hooks,
             "max_history": request.max_history,
-            "force_conflicts": request.force_conflicts,
+            "force_conflicts": request.force_conflicts and request.server_side,
+            "server_side_apply": str(request.server_side).lower(),
         }
         limit = request.time_limit or request.timeout + BESIDES
         wanted = {"do": "rollback", "options": options}
@@ -96,21 +103,21 @@ class EmbeddedReleases:
         limit = request.time_limit or request.timeout + BESIDES
         try:
             await self._ask({"do": "uninstall", "options": options}, request.name, request.namespace, limit)
-        except _NotFound:
+        except ReleaseMissing:
             return False
         return True
 
     async def history(self, name: str, namespace: str) -> list[Release]:
         try:
             found = await self._ask({"do": "history"}, name, namespace, LOOK_LIMIT)
-        except _NotFound:
+        except ReleaseMissing:
             return []
         return sorted(map(_release, found), key=lambda release: release.revision)
 
     async def get(self, name: str, namespace: str, revision: int | None = None) -> ReleaseContents | None:
         try:
             found = await self._ask({"do": "get", "revision": revision}, name, namespace, LOOK_LIMIT)
-        except _NotFound:
+        except ReleaseMissing:
             return None
         hooks = "".join(f"---\n# Source: {hook['path']}\n{hook['manifest']}\n" for hook in found["hooks"])
         release = _release(found["release"])
@@ -118,16 +125,16 @@ class EmbeddedReleases:
 
     async def server(self) -> Server:
         try:
-            return server_in(await self._look(server_template(with_uid=True)))
+            return server_in(await self._look(server_notes(with_uid=True)))
         except Forbidden:
-            return server_in(await self._look(server_template(with_uid=False)))
+            return server_in(await self._look(server_notes(with_uid=False)))
 
     async def look(self, queries: Sequence[Query]) -> Sequence[Any]:
-        return found_in(await self._look(template_of(queries)), queries)
+        return found_in(await self._look(notes_of(queries)))
 
-    async def _look(self, template: str) -> str:
-        wanted = {"do": "look", "files": chart_files(template)}
-        return str(await self._ask(wanted, NAME, "default", LOOK_LIMIT))
+    async def _look(self, notes: str) -> str:
+        wanted = {"do": "look", "files": chart_files(notes), "context": self._cluster.context, "name": NAME}
+        return str(await self._call(wanted, LOOK_LIMIT, "", ""))
 
     async def aclose(self) -> None:
         if self._worker is not None:
@@ -161,19 +168,15 @@ class EmbeddedReleases:
         answer = await worker.ask(request, limit)
         if "ok" in answer:
             return answer["ok"]
-        if answer["code"] == _NOT_FOUND:
-            raise _NotFound(answer["text"])
         raise refusal(answer["text"], name, namespace)
 
     async def _ready(self) -> _Worker:
         async with self._starting:
-            if self._worker is None or not self._worker.takes_calls:
+            if self._worker is not None and not self._worker.takes_calls:
+                await self.aclose()
+            if self._worker is None:
                 self._worker = await _started(self._environ)
             return self._worker
-
-
-class _NotFound(HelmError):
-    """No such release, or no such revision of it."""
 
 
 class _Worker:
@@ -282,7 +285,7 @@ def _options(request: DeployRequest) -> dict[str, Any]:
         "skip_crds": request.skip_crds,
         "disable_hooks": request.disable_hooks,
         "take_ownership": request.take_ownership,
-        "force_conflicts": request.force_conflicts,
+        "force_conflicts": request.force_conflicts and request.server_side,
         # It costs 200 ms and 10 MB a deploy, and says nothing that the server does not say when it applies.
         "disable_openapi_validation": True,
     }
@@ -300,5 +303,5 @@ def _release(found: Mapping[str, Any]) -> Release:
         status=ReleaseStatus(found["status"]),
         chart=f"{found['chart_name']}-{found['chart_version']}",
         updated=found["deployed_at"],
-        labels=found.get("labels") or {},
+        labels=own_labels(found.get("labels") or {}),
     )

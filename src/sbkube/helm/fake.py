@@ -1,7 +1,7 @@
 """A Helm for tests: no process, no template language worth the name, the same answers every time.
 
 It replaces `{{ .Release.Name }}`, `{{ .Release.Namespace }}`, `{{ .Chart.Name }}` and `{{ .Values.a.b }}`, and refuses any
-other action. Splitting, hooks, tests and order are those of the real ones.
+other action. Splitting, hooks, tests and order are those of the real ones. Its clusters are in `fake_cluster.py`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,17 @@ from anyio.lowlevel import checkpoint
 
 from ..documents import merge
 from .base import ChartError, Helm, LintMessage, Rendered, RenderError, RenderRequest, as_json
+from .fake_cluster import FakeCluster
+from .fake_releases import FakeReleases
+from .releases import Cluster, Releases
 from .split import NOTES, NotADocument, arrange, joined
 
 
 @dataclass(slots=True)
 class FakeHelm:
     requests: list[RenderRequest] = field(default_factory=list)
+    clusters: dict[str | None, FakeCluster] = field(default_factory=dict)
+    """By context; one that nobody has put here is made when it is first asked for."""
 
     async def render(self, request: RenderRequest) -> Rendered:
         await checkpoint()
@@ -41,6 +46,12 @@ class FakeHelm:
         except RenderError as error:
             return [LintMessage("error", "templates/", error.text)]
         return []
+
+    def releases(self, cluster: Cluster) -> Releases:
+        return FakeReleases(self.cluster(cluster.context), _rendered)
+
+    def cluster(self, context: str | None = None) -> FakeCluster:
+        return self.clusters.setdefault(context, FakeCluster())
 
     async def version(self) -> str:
         await checkpoint()

@@ -1,17 +1,17 @@
-"""Reading a cluster through Helm: a chart whose one template looks objects up, rendered and never installed.
+"""Reading a cluster through Helm: a chart that looks objects up in its notes, rendered and never installed.
 
-Helm's `lookup` is a full read client with the credentials, proxies and retries of the Helm that deploys. One object that
+It has no manifests: what it would install Helm would look up itself, in a namespace where the user may have no right. Helm's `lookup` is a full read client with the credentials, proxies and retries of the Helm that deploys. One object that
 may not be read, or whose kind the server does not know, fails the whole rendering: so ask for few at once.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import yaml
+from .split import NOTES
 
 NAME = "sbkube-look"
 
@@ -36,44 +36,38 @@ class Server:
     """Of the namespace `kube-system`: which cluster this is. Empty if it may not be read."""
 
 
-def chart_files(template: str) -> dict[str, str]:
+def chart_files(notes: str) -> dict[str, str]:
     metadata = {"apiVersion": "v2", "name": NAME, "version": "0.0.0"}
-    return {"Chart.yaml": json.dumps(metadata), "templates/look.yaml": template}
+    return {"Chart.yaml": json.dumps(metadata), f"templates/{NOTES}": notes}
 
 
-def template_of(queries: Sequence[Query]) -> str:
-    lines = [f"  q{n}: {{{{ lookup {_words(query)} | toJson | quote }}}}" for n, query in enumerate(queries)]
-    return _object("\n".join(lines))
+def notes_of(queries: Sequence[Query]) -> str:
+    return _json(f"{{{{ lookup {_words(query)} | toJson }}}}" for query in queries)
 
 
-def server_template(*, with_uid: bool) -> str:
-    uid = f"{{{{ (lookup {_words(Query('v1', 'Namespace', '', 'kube-system'))}).metadata.uid | quote }}}}"
-    lines = [
-        "  version: {{ .Capabilities.KubeVersion.Version | quote }}",
-        "  apis: {{ .Capabilities.APIVersions | toJson | quote }}",
-        f"  uid: {uid if with_uid else json.dumps('')}",
-    ]
-    return _object("\n".join(lines))
+def server_notes(*, with_uid: bool) -> str:
+    uid = f"{{{{ (lookup {_words(Query('v1', 'Namespace', '', 'kube-system'))}).metadata.uid | toJson }}}}"
+    return _json(
+        [
+            "{{ .Capabilities.KubeVersion.Version | toJson }}",
+            "{{ .Capabilities.APIVersions | toJson }}",
+            uid if with_uid else '""',
+        ]
+    )
 
 
-def found_in(manifest: str, queries: Sequence[Query]) -> list[Any]:
+def found_in(notes: str) -> list[Any]:
     """For each query the object, the list, or None."""
-    data = _data(manifest)
-    return [json.loads(data[f"q{n}"]) or None for n in range(len(queries))]
+    return [found or None for found in json.loads(notes)]
 
 
-def server_in(manifest: str) -> Server:
-    data = _data(manifest)
-    return Server(data["version"], tuple(sorted(json.loads(data["apis"]))), data["uid"])
+def server_in(notes: str) -> Server:
+    version, api_versions, uid = json.loads(notes)
+    return Server(version, tuple(sorted(api_versions)), uid)
 
 
-def _object(lines: str) -> str:
-    return f"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {NAME}\ndata:\n{lines}\n"
-
-
-def _data(manifest: str) -> dict[str, str]:
-    data: dict[str, str] = yaml.load(manifest, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["data"]
-    return data
+def _json(actions: Iterable[str]) -> str:
+    return f"[{', '.join(actions)}]"
 
 
 def _words(query: Query) -> str:

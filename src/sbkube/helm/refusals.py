@@ -1,11 +1,16 @@
-"""What Helm says, and which of our errors that is. Helm has no codes for it, so its words are all there is."""
+"""What Helm says, and which of our errors that is. Helm has no codes for it, so its words are all there is.
+
+The words are those of Helm 3.22, of Helm 4.2 and of its library; `test_refusals.py` holds them in full. The order matters:
+what the API server answered may speak of anything, and what went wrong on the way to it may speak of a deadline.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
-from sbkube.helm.base import HelmError, RenderError, ValuesError
-from sbkube.helm.releases import (
+from .base import ChartError, HelmError, RenderError, ValuesError
+from .releases import (
     ApplyConflict,
     ClusterUnreachable,
     Forbidden,
@@ -13,76 +18,92 @@ from sbkube.helm.releases import (
     OwnedByOther,
     ReleaseError,
     ReleaseLocked,
+    ReleaseMissing,
 )
-
-_LOCKED = (
-    "another operation (install/upgrade/rollback) is in progress",
-    "cannot reuse a name that is still in use",
-)
-_UNREACHABLE = (
-    "cluster unreachable",
-    "connection refused",
-    "connection reset",
-    "no such host",
-    "network is unreachable",
-    "i/o timeout",
-    "TLS handshake",
-    "unexpected EOF",
-    "http2: client connection lost",
-    "Too Many Requests",
-    "the server is currently unable to handle the request",
-    "apiserver is shutting down",
-    "etcdserver:",
-    "You must be logged in",
-    "Unauthorized",
-    "does not exist",
-)
-_NOT_READY = (
-    "context deadline exceeded",
-    "timed out waiting",
-    "not ready",
-    "hooks failed",
-    "BackoffLimitExceeded",
-    "progress deadline",
-    "Job failed",
-    "job failed",
-    "failed pre-",
-    "failed post-",
-)
-_OWNERSHIP = re.compile(r"invalid ownership metadata")
-_OWNER = re.compile(r'"meta\.helm\.sh/release-name" must equal "[^"]*": current value is "([^"]*)"')
-_RENDERING = (
-    "template: ",
-    "parse error at ",
-    "execution error at ",
-    "YAML parse error on ",
-    "error calling ",
-)
-_SCHEMA = ("values don't meet the specifications",)
 
 
 def refusal(text: str, release: str, namespace: str) -> HelmError:
-    """The error for what Helm said when it was to do something with a release."""
+    """The error for what Helm said; an empty release: it was not about one."""
     text = text.strip()
-    if "error calling lookup" in text and "forbidden" in text:
-        return Forbidden(release, namespace, text)
-    if any(words in text for words in _RENDERING):
-        return RenderError(text)
-    if any(words in text for words in _SCHEMA):
-        return ValuesError(text)
-    if _OWNERSHIP.search(text):
-        owner = _OWNER.search(text)
-        return OwnedByOther(release, namespace, text, owner[1] if owner else None)
-    for kind, signs in _BY_WORDS:
-        if any(words in text for words in signs):
-            return ClusterUnreachable(text) if kind is None else kind(release, namespace, text)
+    for words, make in _BY_WORDS:
+        if words.search(text):
+            return make(text, release, namespace)
     return ReleaseError(release, namespace, text)
 
 
-_BY_WORDS: tuple[tuple[type[ReleaseError] | None, tuple[str, ...]], ...] = (
-    (ReleaseLocked, _LOCKED),
-    (Forbidden, ("is forbidden", "cannot patch resource", "cannot create resource", "cannot get resource")),
-    (ApplyConflict, ("Apply failed with", "conflict with")),
-    (NotReady, _NOT_READY),
-    (None, _UNREACHABLE),
+Make = Callable[[str, str, str], HelmError]
+
+
+def _of_a_release(kind: type[ReleaseError]) -> Make:
+    return lambda text, release, namespace: kind(release, namespace, text)
+
+
+def _of_itself(kind: type[HelmError]) -> Make:
+    return lambda text, *_: kind(text)
+
+
+_OWNER = re.compile(r'"meta\.helm\.sh/release-name" must equal "[^"]*": current value is "([^"]*)"')
+
+
+def _owned(text: str, release: str, namespace: str) -> OwnedByOther:
+    owner = _OWNER.search(text)
+    return OwnedByOther(release, namespace, text, owner[1] if owner else None)
+
+
+_BY_WORDS: tuple[tuple[re.Pattern[str], Make], ...] = (
+    (re.compile("(?i)kubernetes cluster unreachable"), _of_itself(ClusterUnreachable)),
+    # Quotas, admission and namespaces that go away are `forbidden`, too, but to everybody.
+    (
+        re.compile(
+            r'is forbidden: (User "[^"]*" cannot |user .* is attempting to grant RBAC permissions)', re.DOTALL
+        ),
+        _of_a_release(Forbidden),
+    ),
+    (
+        # `spec.template: Invalid value` is said of an object, not of a template.
+        re.compile(
+            r"(?<![.\w])template: |parse error at \(|execution error at \(|YAML parse error on |error calling "
+            r'|^\s+executing "',
+            re.MULTILINE,
+        ),
+        _of_itself(RenderError),
+    ),
+    (re.compile("values don't meet the specifications"), _of_itself(ValuesError)),
+    (
+        re.compile(
+            r"Chart\.yaml file is missing|cannot load (Chart|values)\.yaml|unable to detect chart at |^path .* not found"
+            r"|^stat .*: no such file|missing in charts/ directory|chart requires kubeVersion|charts are not installable"
+            r"|chart\.metadata|unable to load chart archive|gzip: |does not appear to be a gzipped archive|^unexpected EOF$"
+        ),
+        _of_itself(ChartError),
+    ),
+    (re.compile("invalid ownership metadata"), _owned),
+    (
+        re.compile(
+            r"another operation \(install/upgrade/rollback\) is in progress"
+            r"|cannot re-?use a name that is still in use|^release: already exists"
+        ),
+        _of_a_release(ReleaseLocked),
+    ),
+    (re.compile(r"release: not found|release has no \S+ version"), _of_a_release(ReleaseMissing)),
+    (re.compile("Apply failed with"), _of_a_release(ApplyConflict)),
+    # The API server answered, whatever befell it on its own way.
+    (re.compile("failed calling webhook|admission webhook"), _of_a_release(ReleaseError)),
+    (
+        re.compile(
+            r'(?i)\b(get|post|put|patch|delete) "https?://[^"]*": |could not get apiVersions from Kubernetes'
+            r"|the server has asked for the client to provide credentials|you must be logged in|\bUnauthorized\b"
+            r"|too many requests|the server is currently unable to handle the request|apiserver is shutting down"
+            r"|etcdserver: |request did not complete within|unable to return a response in the time allotted"
+            r"|connection refused|connection reset|connection lost|i/o timeout|TLS handshake"
+        ),
+        _of_itself(ClusterUnreachable),
+    ),
+    (
+        re.compile(
+            r"context deadline exceeded|timed out waiting|not ready\. status|failed (pre|post)-|job \S+ failed"
+            r"|BackoffLimitExceeded|progress deadline"
+        ),
+        _of_a_release(NotReady),
+    ),
 )

@@ -13,8 +13,12 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
+
+from .worker import Refused
 
 STACK = 512 * 1024  # bytes; hundreds of threads that only wait in a native call
 UNTHROTTLED = {"qps": 1000.0, "burst_limit": 2000}  # the library's own 5 a second stop after some 15 releases
@@ -55,9 +59,11 @@ def _answer_to(line: bytes) -> bytes:
     try:
         answer = {"ok": _DO[request.pop("do")](**request)}
     except HelmError as error:
-        answer = {"code": error.code or 0, "text": error.detail}
+        answer = {"text": error.detail}
+    except Refused as error:
+        answer = {"text": str(error)}
     except Exception as error:  # noqa: BLE001 - whatever it is, the one who asked is told
-        answer = {"code": 0, "text": f"{type(error).__name__}: {error}"}
+        answer = {"text": f"{type(error).__name__}: {error}"}
     return json.dumps(answer).encode() + b"\n"
 
 
@@ -65,7 +71,23 @@ def _config(context: str | None, namespace: str | None) -> Any:
     """One for each call: one of many is slower to share than to make."""
     from helm_python import Config
 
-    return Config(kube_context=context, namespace=namespace, **UNTHROTTLED)  # type: ignore[arg-type]
+    return Config(kube_context=context, namespace=namespace, **UNTHROTTLED, **_kubeconfig())  # type: ignore[arg-type]
+
+
+@cache
+def _kubeconfig() -> Mapping[str, str]:
+    """Several files at once are one file to the library; what they say together is put where no kill leaves it behind."""
+    named = os.environ.get("KUBECONFIG", "")
+    if os.pathsep not in named:
+        return {}
+    from .kubeconfigs import merged
+
+    content = json.dumps(merged(named))
+    if sys.platform != "linux":
+        return {"kubeconfig_content": content}
+    descriptor = os.memfd_create("kubeconfig")
+    os.write(descriptor, content.encode())
+    return {"kubeconfig_path": f"/proc/self/fd/{descriptor}"}
 
 
 def _deploy(
@@ -81,6 +103,8 @@ def _deploy(
 
     # A handle of its own: rendering removes disabled subcharts from it for ever.
     with Chart.load(chart) as handle, _config(context, namespace) as config:
+        if (kind := handle.metadata.get("type") or "application") != "application":
+            raise Refused("chart", f"{kind} charts are not installable")  # the library itself lets it pass
         # The package's own keyword arguments lack most options; the call beneath has them.
         made = _native.call_string(
             f"helm_{how}",
@@ -100,7 +124,7 @@ def _rollback(context: str | None, name: str, namespace: str, options: Mapping[s
 
     with _config(context, namespace) as config:
         _native.call_status("helm_rollback", config._raw(), name, json.dumps(options))
-        return _summary(config.status(name))
+        return max(map(_summary, config.history(name)), key=itemgetter("revision"))
 
 
 def _uninstall(context: str | None, name: str, namespace: str, options: Mapping[str, Any]) -> None:
@@ -110,12 +134,12 @@ def _uninstall(context: str | None, name: str, namespace: str, options: Mapping[
         _native.call_string("helm_uninstall", config._raw(), name, json.dumps(options))
 
 
-def _look(context: str | None, files: Mapping[str, str], name: str, namespace: str) -> str:
-    """What a chart renders against the live server; nothing is installed."""
+def _look(context: str | None, files: Mapping[str, str], name: str) -> str:
+    """The notes that a chart has for the live server; nothing is installed."""
     from helm_python import Chart
 
-    with Chart.load_archive(_archive(name, files)) as handle, _config(context, namespace) as config:
-        return str(config.install(handle, name, namespace=namespace, dry_run="server")["manifest"])
+    with Chart.load_archive(_archive(name, files)) as handle, _config(context, "default") as config:
+        return str(config.install(handle, name, namespace="default", dry_run="server")["notes"])
 
 
 def _archive(name: str, files: Mapping[str, str]) -> bytes:

@@ -15,6 +15,9 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from .base import HelmError
 from .looking import Query, Server
 
+LOOK_LIMIT = 60.0  # seconds for what only reads
+BESIDES = 60.0  # seconds that a deploy may take besides what Helm itself waits
+
 Wait = Literal["watcher", "legacy", "hooks", "none"]
 """`watcher` and `legacy` are Helm 4's two ways to wait for readiness (Helm 3 has the second); `hooks`: for hooks only."""
 
@@ -67,6 +70,7 @@ class Release:
     updated: str = ""
     """RFC 3339."""
     labels: Mapping[str, str] = field(default_factory=dict)
+    """Those that somebody gave it, without Helm's own. Helm carries them on: see `DeployRequest.labels`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ class DeployRequest:
     namespace: str
     values: Mapping[str, Any] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
-    """On the release's Secret; values at most 63 characters."""
+    """On the release's Secret, besides those of the revision before; values at most 63 characters."""
     description: str | None = None
     wait: Wait = "watcher"
     wait_for_jobs: bool = False
@@ -106,6 +110,9 @@ class DeployRequest:
     take_ownership: bool = False
     force_conflicts: bool = False
     server_side: bool = True
+    """Also for a release that a Helm 3 has made: its fields move to server-side apply. Helm 3 has no such thing."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """More for a process of its own, by which a leftover is found; a Helm without one has no use for it."""
     time_limit: float | None = None
     """Seconds until the Helm that does it is killed; None: `timeout` and a minute."""
 
@@ -121,6 +128,7 @@ class RollbackRequest:
     timeout: float = 300.0
     max_history: int = 10
     force_conflicts: bool = False
+    server_side: bool = True
     time_limit: float | None = None
 
 
@@ -150,7 +158,7 @@ class Releases(Protocol):
     async def upgrade(self, request: DeployRequest) -> Release: ...
 
     async def rollback(self, request: RollbackRequest) -> Release:
-        """The new revision."""
+        """The new revision. Raises `ReleaseMissing`."""
         ...
 
     async def uninstall(self, request: UninstallRequest) -> bool:
@@ -172,11 +180,20 @@ class Releases(Protocol):
         ...
 
 
+HELMS_LABELS = frozenset({"name", "owner", "status", "version", "createdAt", "modifiedAt"})
+
+
+def own_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """Those of a release's Secret that are not Helm's own."""
+    return {name: value for name, value in labels.items() if name not in HELMS_LABELS}
+
+
 class ReleaseError(HelmError):
     """Helm could not bring a release to where it should be; `text` is in Helm's own words."""
 
     def __init__(self, release: str, namespace: str, text: str, *, hint: str | None = None) -> None:
-        super().__init__(f"release {release!r} in namespace {namespace!r}: {text}", hint=hint)
+        about = f"release {release!r} in namespace {namespace!r}: " if release else ""
+        super().__init__(about + text, hint=hint)
         self.release = release
         self.namespace = namespace
         self.said = text
@@ -190,12 +207,16 @@ class Forbidden(ReleaseError):
     """RBAC refused a request."""
 
 
+class ReleaseMissing(ReleaseError):
+    """There is no such release, or no such revision of it."""
+
+
 class NotReady(ReleaseError):
     """It was applied, and did not become ready in time; or a hook or job failed."""
 
 
 class ReleaseLocked(ReleaseError):
-    """Helm says that another operation on the release is in progress (`pending-*`)."""
+    """Another operation on the release is in progress (`pending-*`), or was quicker to take its name."""
 
 
 class OwnedByOther(ReleaseError):

@@ -1,0 +1,66 @@
+"""The clusters on which the contract of releases is kept: the fake one, and a real one for tests marked `cluster`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from release_charts import write_charts
+from release_labs import REAL, FakeLab, Lab, RealLab, helms
+
+from cluster.client import Cluster as Kubernetes
+from cluster.control_plane import ControlPlane
+from sbkube.helm.releases import DeployRequest
+
+NUMBERS = count(1)
+
+
+@pytest.fixture(scope="session")
+def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubernetes]:
+    """That of SBKUBE_TEST_KUBECONFIG, by its current context; else a control plane of our own."""
+    if named := os.environ.get("SBKUBE_TEST_KUBECONFIG"):
+        yield Kubernetes(Path(named).resolve())
+    else:
+        with ControlPlane(tmp_path_factory.mktemp("control-plane")) as plane:
+            yield plane.admin
+
+
+@pytest.fixture(scope="module", params=["fake", *REAL])
+async def lab(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, anyio_backend: str
+) -> AsyncIterator[Lab]:
+    lab: Lab
+    if request.param == "fake":
+        lab = FakeLab()
+    else:
+        kubernetes = request.getfixturevalue("kubernetes")
+        lab = RealLab(request.param, kubernetes, tmp_path_factory.mktemp("kubeconfigs"))
+    try:
+        yield lab
+        await lab.releases.aclose()
+        assert helms() == []
+    finally:
+        lab.close()
+
+
+@pytest.fixture(scope="session")
+def simple_charts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_charts(tmp_path_factory.mktemp("charts"))
+
+
+@pytest.fixture
+def name() -> str:
+    return f"demo-{next(NUMBERS)}"
+
+
+@pytest.fixture
+def deploy(lab: Lab, simple_charts: Path, name: str) -> Callable[..., DeployRequest]:
+    def make(chart: str | Path = "app", **options: Any) -> DeployRequest:
+        given = {"name": name, "namespace": lab.namespace, "wait": "none"} | options
+        return DeployRequest(simple_charts / chart, **given)
+
+    return make
