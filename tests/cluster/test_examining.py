@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from .client import Cluster
+from .control_plane import ControlPlane
 from .objects import config_map, deployment
 from .running import Project, release
 from .test_looking import config_of, everything_in, text_of
@@ -67,6 +69,28 @@ def test_all_is_well_where_it_is_and_nothing_is_changed(shop: Project) -> None:
     assert "the cluster of the runs before" in found["identity"]["told"]
     assert found["releases"]["told"].startswith("2 of 2 releases of the project are there, none failed")
     assert everything_in(shop.folder) == before
+
+
+def test_what_a_user_may_not_do_is_told_with_what_grants_it(
+    control_plane: ControlPlane, shop: Project, namespace: str
+) -> None:
+    admin = control_plane.admin
+    asked = "--verb=get,list,watch,create,update,patch,delete", "--resource=secrets,pods,events,jobs.batch"
+    admin.kubectl("create", "role", "some", *asked, "--namespace", namespace)
+    admin.kubectl("create", "rolebinding", "some", "--role=some", "--user=deployer", "--namespace", namespace)
+    as_deployer = replace(shop, cluster=control_plane.as_user("deployer"))
+    found = examined(as_deployer, code=1)
+    rights = found["rights"]
+    assert rights["verdict"] == "problem"
+    told = f"may not, in namespace {namespace}: get, list, watch, create, patch, delete configmaps"
+    assert rights["told"] == told
+    grant = rights["fix"].partition("`kubectl ")[2].partition("`")[0].split()
+    admin.kubectl(*grant)
+    admin.kubectl(
+        "create", "rolebinding", "more", "--role=sbkube", "--user=deployer", "--namespace", namespace
+    )
+    assert examined(as_deployer)["rights"]["verdict"] == "ok"
+    as_deployer.run()
 
 
 def test_a_kind_that_the_server_does_not_know_is_a_problem(shop: Project) -> None:
