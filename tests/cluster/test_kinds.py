@@ -133,3 +133,29 @@ def test_a_folder_as_target_refuses_actions_before_anything_runs(project: Projec
         assert done.code == 2
         assert "config.yaml:4: app 'do' of type action needs a cluster" in done.said
     assert not (project.folder / "out").exists()
+
+
+# taking over
+
+
+def test_objects_that_nobody_owns_are_taken_over_in_whatever_namespace_they_are(
+    project: Project, cluster: Cluster, namespace: str
+) -> None:
+    other = f"{namespace}-other"
+    cluster.kubectl("create", "namespace", other)
+    try:
+        texts = [config_map("a"), config_map("b", namespace=other)]
+        for text, place in zip(texts, (namespace, other), strict=True):
+            cluster.kubectl("apply", "-f", "-", "--namespace", place, stdin=text)
+        project.write(
+            {
+                "config.yaml": f"namespace: {namespace}\napps:\n  web: {{type: yaml, manifests: [web.yaml]}}\n",
+                "web.yaml": "---\n".join(texts),
+            }
+        )
+        project.run()
+        for name, place in (("a", namespace), ("b", other)):
+            annotations = cluster.get("configmap", name, namespace=place)["metadata"]["annotations"]
+            assert annotations["meta.helm.sh/release-name"] == "web"
+    finally:
+        cluster.kubectl("delete", "namespace", other, "--wait=false")

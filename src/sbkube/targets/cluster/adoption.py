@@ -74,7 +74,13 @@ async def adopt(releases: Releases, kubectl: Kubectl | None, deployment: Deploym
         raise KubectlMissing(f"taking over {unowned[0].wanted.id}")
     for one in unowned:
         await log(f"taking over {one.wanted.id}, which no release owns")
-    await kubectl.take_over("---\n".join(one.wanted.text for one in unowned), deployment.namespace)
+    # kubectl takes no object of another namespace than the one that it is told.
+    by_namespace: dict[str, list[str]] = {}
+    for one in unowned:
+        namespace = one.wanted.id.namespace or deployment.namespace
+        by_namespace.setdefault(namespace, []).append(one.wanted.text)
+    for namespace, texts in by_namespace.items():
+        await kubectl.take_over("---\n".join(texts), namespace)
     return True
 
 

@@ -18,7 +18,7 @@ from .abreast import abreast
 from .kubectl import MANAGER, Kubectl, Said
 from .objects import ObjectId, id_of
 
-IN_ONE_CALL = 50
+IN_ONE_CALL = 100
 CALLS = 6
 """At once: one kubectl asks for one object after the other."""
 
