@@ -114,7 +114,8 @@ class DirectoryTarget:
 
     async def finish(self) -> None:
         if self._replaced:
-            await anyio.sleep(max(since for since, _ in self._replaced) + self._grace - time.monotonic())
+            due = max(since for since, _ in self._replaced) + self._grace
+            await anyio.sleep(max(due - time.monotonic(), 0.0))
             await self._retire([])
 
     async def _retire(self, replaced: Iterable[Path]) -> None:

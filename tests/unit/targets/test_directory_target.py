@@ -343,6 +343,15 @@ async def test_nothing_hidden_is_left_when_the_target_has_finished(root: Path, s
     assert content(root / "web")["crds.yaml"] == "c: 2\n"
 
 
+async def test_a_target_that_finishes_long_after_its_last_deploy_has_nothing_to_wait_for(root: Path) -> None:
+    target = await started(root, grace=0.05)
+    for number in range(2):
+        await target.deploy("web", generation(number))
+    await anyio.sleep(0.1)
+    await target.finish()
+    assert sorted(os.listdir(root)) == [APPS_FILE, "web"]
+
+
 async def test_a_deploy_that_is_cancelled_has_put_its_folder_in_place_or_not_begun(root: Path) -> None:
     inside, go_on = threading.Event(), threading.Event()
 
