@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -39,6 +40,7 @@ from sbkube.engine.stores.files import FileReader
 from sbkube.errors import SbkubeError
 from sbkube.helm.base import HelmError
 from sbkube.leftovers import Attempt, Leftover, find_leftovers
+from sbkube.locking import Waiting, alone
 from sbkube.operations import pruning
 from sbkube.operations.changes import Change, Changed, Changes
 from sbkube.operations.commands import delete, prune, rollback, upgrading
@@ -50,6 +52,7 @@ from sbkube.operations.live import Live, LiveRelease, Verified
 from sbkube.operations.looks import diff, doctor, live, verify
 from sbkube.planning import Asked, unsuited
 from sbkube.request import EVERYTHING, Request, workshop_of
+from sbkube.targets.cluster.lease import LockHeld, LockLost
 from sbkube.targets.cluster.target import ClusterTarget
 from sbkube.wiring import Planned, Workshop, limits_of, state_folder
 
@@ -67,6 +70,8 @@ __all__ = [
     "Live",
     "LiveFacts",
     "LiveRelease",
+    "LockHeld",
+    "LockLost",
     "ObjectChange",
     "Outcome",
     "Preview",
@@ -235,15 +240,17 @@ async def run(
     *,
     on_start: Callable[[Start], None] | None = None,
     on_event: Callable[[Event], None] | None = None,
+    on_held: Callable[[LockHeld], None] | None = None,
     control: RunControl | None = None,
     environ: Mapping[str, str] | None = None,
     metadata: Mapping[str, object] | None = None,
 ) -> Outcome:
     """Runs a project, or goes on with its newest run.
 
-    `on_start` is called once, when it is decided what runs and before anything does. Raises `RunLocked`,
-    `NeedsNotMet`, `NothingToResume`, `ConfigError`, `StateNotSaved`, `Fenced`, and what else the engine and the
-    target raise; nothing has changed if it comes before `on_start`.
+    `on_start` is called once, when it is decided what runs and before anything does; `on_held` before, if the lock in
+    the cluster is held by another. Raises `RunLocked`, `LockHeld`, `NeedsNotMet`, `NothingToResume`, `ConfigError`,
+    `StateNotSaved`, `Fenced`, `LockLost`, and what else the engine and the target raise; nothing has changed if it comes
+    before `on_start`.
     """
     request = request or Request()
     workshop = workshop_of(project, request, os.environ if environ is None else environ)
@@ -256,6 +263,8 @@ async def run(
 
     def started(decision: Decision, opened: ExecutionState) -> None:
         decided.append(decision)
+        if held is not None:
+            held.tell_run(opened.run)
         if on_start is not None:
             changed = _changes(decision, known.planned, known.plans)
             on_start(
@@ -272,35 +281,38 @@ async def run(
                 )
             )
 
-    async with FileStore.open(workshop.state) as store:
-        try:
-            if await _is_outdated(known, reader, project, workshop):
-                known = await _known(reader, project, workshop, request)
-            await workshop.target.start()
-            would_prune = await workshop.would_prune(request.asked)
-            # Under the lock: before, whoever held it could start more, and be killed.
-            leftovers = await _leftovers(known.previous)
-            state = await run_graph(
-                known.planned.graph,
-                store=store,
-                resume=request.resume,
-                limits=limits_of(project, request.max_parallel),
-                policy=_policy(project, request),
-                on_event=on_event,
-                on_decision=started,
-                control=control,
-                deadline=request.deadline,
-                select=replace(known.planned.select, still_running=leftovers.keys()),
-                profile=project.profile,
-                namespace=project.namespace,
-                metadata={**(metadata or {}), "config_file": _config_file(project)},
-                command=_given(request),
-            )
-            pruned = await workshop.tidy(state, request.asked)
-            left = await _left_behind(workshop, state, request.asked)
-        finally:
-            with anyio.move_on_after(5, shield=True):
-                await workshop.close()
+    async with AsyncExitStack() as opened:
+        store = await opened.enter_async_context(FileStore.open(workshop.state))
+        opened.push_async_callback(_close, workshop)
+        held = await opened.enter_async_context(
+            alone(project, workshop.target, Waiting(request.wait_lock, on_held), control.stop)
+        )
+        # Once more: nothing of this run writes any more when another may take the lock.
+        opened.push_async_callback(_close, workshop)
+        if await _is_outdated(known, reader, project, workshop) or (held is not None and held.waited):
+            known = await _known(reader, project, workshop, request)
+        await workshop.target.start()
+        would_prune = await workshop.would_prune(request.asked)
+        # Under the lock: before, whoever held it could start more, and be killed.
+        leftovers = await _leftovers(known.previous)
+        state = await run_graph(
+            known.planned.graph,
+            store=store,
+            resume=request.resume,
+            limits=limits_of(project, request.max_parallel),
+            policy=_policy(project, request),
+            on_event=on_event,
+            on_decision=started,
+            control=control,
+            deadline=request.deadline,
+            select=replace(known.planned.select, still_running=leftovers.keys()),
+            profile=project.profile,
+            namespace=project.namespace,
+            metadata={**(metadata or {}), "config_file": _config_file(project)},
+            command=_given(request),
+        )
+        pruned = await workshop.tidy(state, request.asked)
+        left = await _left_behind(workshop, state, request.asked)
     return Outcome(
         state, decided[0], known.planned, tuple(pruned), leftovers, left, tuple(workshop.incomplete_logs)
     )
@@ -317,6 +329,11 @@ async def _left_behind(workshop: Workshop, state: ExecutionState, asked: Asked) 
     runs = FileStore.read(workshop.state)
     found = await pruning.left_behind(listed, workshop.project, runs, target.owner())
     return tuple(one.name for one in found.releases)
+
+
+async def _close(workshop: Workshop) -> None:
+    with anyio.move_on_after(5, shield=True):
+        await workshop.close()
 
 
 async def _leftovers(run: ExecutionState | None) -> dict[str, Leftover]:

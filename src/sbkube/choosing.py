@@ -15,6 +15,7 @@ from sbkube.errors import NotYet
 from sbkube.helm.base import Helm
 from sbkube.helm.releases import Cluster, Releases
 from sbkube.helm.select import choose_helm
+from sbkube.locking import lock_place
 from sbkube.targets.base import Target
 from sbkube.targets.cluster.decide import PendingPolicy
 from sbkube.targets.cluster.identity import Identities
@@ -106,6 +107,7 @@ def _cluster(project: Project, wishes: TargetWishes, state: Path, helms: Helms) 
         force=wishes.force,
         pending=wishes.pending,
         accept_change=wishes.accept_change,
+        lock=lock.label if (lock := lock_place(project)) is not None else "",
     )
 
 

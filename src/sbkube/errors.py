@@ -39,6 +39,14 @@ class SbkubeError(Exception):
         self.where = where
 
 
+class Busy(SbkubeError):
+    """Another process works on the same; nothing was done."""
+
+
+class TakenOver(SbkubeError):
+    """This process may be alone no more with what it works on, so it stopped."""
+
+
 class ConfigError(SbkubeError):
     """What the user wrote cannot be taken as it is."""
 

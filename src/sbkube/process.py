@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -30,6 +30,7 @@ from .errors import SbkubeError
 
 OnLine = Callable[[str], Awaitable[None] | None]
 OnPause = Callable[[], Awaitable[None]]
+OnGroup = Callable[[int], None]
 
 LONGEST_LINE = 64 * 1024
 PIPE_PATIENCE = 0.2  # seconds for the output after the leader has ended
@@ -121,15 +122,43 @@ async def run_process(
 # --- process groups -------------------------------------------------------
 
 _live: set[int] = set()
+_watchers: list[tuple[OnGroup, OnGroup]] = []
+_marks: dict[str, str] = {}
 
 
 def register_group(pgid: int) -> None:
     _live.add(pgid)
+    for started, _ in tuple(_watchers):
+        started(pgid)
 
 
 def forget_group(pgid: int) -> None:
     """To be called before the leader is reaped or right after: its number may then be given to another."""
-    _live.discard(pgid)
+    if pgid in _live:
+        _live.discard(pgid)
+        for _, ended in tuple(_watchers):
+            ended(pgid)
+
+
+@contextmanager
+def watch_groups(started: OnGroup, ended: OnGroup, marks: Mapping[str, str]) -> Iterator[None]:
+    """Tells of every group there is or will be, and of its end. `marks` join the environment of later ones."""
+    watcher = started, ended
+    _watchers.append(watcher)
+    _marks.update(marks)
+    try:
+        for pgid in tuple(_live):
+            started(pgid)
+        yield
+    finally:
+        _watchers.remove(watcher)
+        for name in marks:
+            _marks.pop(name, None)
+
+
+def marked(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment that a child gets."""
+    return {**env, **_marks}
 
 
 def kill_all_groups() -> None:
@@ -299,7 +328,7 @@ def _start(
         return subprocess.Popen(
             arguments,
             cwd=cwd,
-            env=dict(env),
+            env=marked(env),
             stdin=source if source is not None else subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -35,6 +35,8 @@ class Request:
     """Take over apps in the target that another project deployed, or deploy to another cluster than before."""
     force: bool = False
     """Deploy a new revision also of releases that are as they should be."""
+    wait_lock: float = 0.0
+    """Seconds to wait for the project's lock in the cluster while another holds it."""
     pending: PendingPolicy = "ours"
     """What to do with a release that a killed Helm left `pending-*`; see `targets.cluster.decide`."""
 

@@ -14,6 +14,7 @@ from sbkube.engine import errors as engine
 from sbkube.engine.state import ExecutionState, StepStatus
 from sbkube.errors import ConfigError, NotYet, Position, SbkubeError
 from sbkube.leftovers import Leftover
+from sbkube.targets.cluster.lease import Lease, LeasePlace, LockHeld, LockLost
 
 from .helpers import (
     CANCELLED,
@@ -33,6 +34,9 @@ from .helpers import (
 PENDING, BLOCKED, INTERRUPTED = StepStatus.PENDING, StepStatus.BLOCKED, StepStatus.INTERRUPTED
 LOCKED = engine.RunLocked(Path(".sbkube"), "process 4711")
 FENCED = engine.Fenced(".sbkube/journal/000002.jsonl")
+PLACE = LeasePlace("shop", "sbkube", 30)
+HELD = LockHeld(PLACE, Lease("7", "uid", "bob", 30.0, 0, "2026-11-24T12:00:00Z", "process 7 of bob on ci-2"))
+TAKEN_OVER = LockLost(PLACE, "it was removed")
 LOST = engine.StateNotSaved("no space left on device", ["db:deploy"])
 CORRUPT = engine.StateCorrupt("000001.jsonl", 7, 900, "bad checksum")
 
@@ -56,12 +60,14 @@ def full_disk() -> OSError:
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "x"), 2),
         (PermissionError(errno.EACCES, "Permission denied", "x"), 2),
         (LOCKED, 3),
+        (HELD, 3),
         (CORRUPT, 4),
         (engine.StateTooNew("000001.jsonl", 2, "sbkube 9"), 4),
         (engine.StateNotWritable(Path("x"), "read-only file system"), 5),
         (LOST, 5),
         (full_disk(), 5),
         (FENCED, 7),
+        (TAKEN_OVER, 7),
         (KeyboardInterrupt(), 130),
         (asyncclick.Abort(), 130),
         (asyncclick.exceptions.Exit(0), 0),

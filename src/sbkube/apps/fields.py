@@ -129,7 +129,8 @@ def _above_zero(value: object) -> float:
 _DURATION_SCHEMA = {
     "anyOf": [{"type": "string", "pattern": _DURATION.pattern}, {"type": "number", "minimum": 0}]
 }
-Duration = Annotated[float, BeforeValidator(seconds), WithJsonSchema(_DURATION_SCHEMA)]
+DURATION_SCHEMA = WithJsonSchema(_DURATION_SCHEMA)
+Duration = Annotated[float, BeforeValidator(seconds), DURATION_SCHEMA]
 TimeLimit = Annotated[
     float | dict[Stage, float],
     BeforeValidator(_limits),

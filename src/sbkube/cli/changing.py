@@ -9,12 +9,13 @@ from typing import Any
 
 import asyncclick as click
 
-from sbkube.api import Asked, Change, Changed, Changes, Request
+from sbkube.api import Asked, Change, Changed, Changes, LockHeld, Request
 from sbkube.cli.asking import ctrl_c_as_usual, somebody_is_there
 from sbkube.cli.console import Console, duration, plural
 from sbkube.cli.failures import OK, STEP_FAILED
 from sbkube.cli.hints import run_flags, selecting
 from sbkube.cli.options import Where, command_line, most_at_once
+from sbkube.cli.running import looking_at, time_limit
 from sbkube.cli.signals import Caught, signals_to
 from sbkube.engine import Event, RunControl, StepBlocked, StepFinished, StepLogged, StepStatus
 from sbkube.errors import SbkubeError
@@ -40,6 +41,7 @@ def request_of(where: Where, values: dict[str, Any], environ: dict[str, str]) ->
         helm=values.pop("helm"),
         max_parallel=most_at_once(values.pop("max_parallel"), False, environ),
         accept_target_change=values.pop("accept_target_change"),
+        wait_lock=time_limit(values.pop("wait_lock"), "--wait-lock") or 0.0,
     )
 
 
@@ -65,7 +67,11 @@ class ChangeSession:
             changed: Changed | None = None
             with caught.scope:
                 changed = await operate(
-                    dry_run=self.dry_run, agree=self.agree, on_event=self.hear, control=self.control
+                    dry_run=self.dry_run,
+                    agree=self.agree,
+                    on_event=self.hear,
+                    on_held=self._tell_held,
+                    control=self.control,
                 )
         if changed is None:
             self.console.error("interrupted before anything was changed")
@@ -142,6 +148,9 @@ class ChangeSession:
         ]
         done = len(changed.changes.changes) - len(left)
         return f"changed {amount}" if not left else f"changed {done} of {amount}"
+
+    def _tell_held(self, held: LockHeld) -> None:
+        self.console.say(looking_at(held), "dim")
 
     def _tell_drain(self) -> None:
         self.console.say("what runs may finish; Ctrl-C again stops it, a third one ends at once", "warn")

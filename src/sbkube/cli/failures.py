@@ -19,7 +19,7 @@ from ..engine.resume import Decision
 from ..engine.retry import leaves
 from ..engine.runner import Why
 from ..engine.state import ExecutionState, StepStatus
-from ..errors import SbkubeError
+from ..errors import Busy, SbkubeError, TakenOver
 
 OK = 0
 STEP_FAILED = 1
@@ -44,6 +44,8 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (RunLocked, LOCKED),
     (StepsFailed, STEP_FAILED),
     (TimeLimitExceeded, STEP_FAILED),
+    (Busy, LOCKED),
+    (TakenOver, FENCED),
     (EngineError, USAGE),
     (SbkubeError, USAGE),
 )

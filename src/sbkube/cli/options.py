@@ -226,12 +226,20 @@ parallel_option = option(
     help="Steps at once, at most. [default: the project's limits] [env:SBKUBE_MAX_PARALLEL]",
 )
 
+wait_lock_option = option(
+    "--wait-lock",
+    metavar="TIME",
+    group=HOW,
+    help="Wait this long for a `lock: cluster` that another run holds.",
+)
+
 change_options = together(
     option("--yes", "-y", is_flag=True, group=HOW, help="Ask nothing."),
     option("--dry-run", is_flag=True, group=HOW, help="Show what would be done; change nothing."),
     target_option,
     accept_option,
     parallel_option,
+    wait_lock_option,
     helm_option,
     output_option("text", "json"),
 )
@@ -244,6 +252,7 @@ run_options = together(
     option("--no-parallel", is_flag=True, group=HOW, help="One step at a time."),
     option("--fail-fast", is_flag=True, group=HOW, help="Start nothing more after the first failure."),
     option("--timeout", metavar="TIME", group=HOW, help="End the run after this, as 90s or 1h30m."),
+    wait_lock_option,
     helm_option,
     output_option("text", "json", "ndjson"),
     option("--no-progress", is_flag=True, group=OUTPUT, help="Lines instead of a table that moves."),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sbkube import api
-from sbkube.api import Asked, Outcome, Preview, Request, Start
+from sbkube.api import Asked, LockHeld, Outcome, Preview, Request, Start
 from sbkube.apps.fields import seconds
 from sbkube.cli.console import Console, plural
 from sbkube.cli.ending import Report, end_report
@@ -41,13 +41,17 @@ async def load_project(where: Where, *, goes_on: bool, environ: dict[str, str]) 
     )
 
 
-def time_limit(text: str | None) -> float | None:
+def looking_at(held: LockHeld) -> str:
+    return f"{held}; looking whether it is renewed"
+
+
+def time_limit(text: str | None, flag: str = "--timeout") -> float | None:
     if text is None:
         return None
     try:
         return seconds(text)
     except ValueError as error:
-        raise ConfigError(f"`--timeout` {error}") from None
+        raise ConfigError(f"`{flag}` {error}") from None
 
 
 @dataclass(slots=True)
@@ -95,6 +99,7 @@ class RunSession:
                 self.request,
                 on_start=on_start,  # type: ignore[arg-type]
                 on_event=self.hear,
+                on_held=self.tell_held,
                 control=self.control,
                 environ=self.environ,
             )
@@ -126,6 +131,9 @@ class RunSession:
             steps, initial, log_path=lambda step, attempt: self.log_of(step, attempt, run)
         )
         self.open.enter_context(self.listener)
+
+    def tell_held(self, held: LockHeld) -> None:
+        self.console.say(looking_at(held), "dim")
 
     def tell_drain(self) -> None:
         if self.listener is not None and self.listener.is_busy:

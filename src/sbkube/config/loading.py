@@ -186,6 +186,7 @@ def _project(
         settings=settings,
         apps={name: with_namespace(app, namespace) for name, app in apps.items()},
         target=Path(file.target.directory) if isinstance(file.target, Directory) else file.target,
+        lock=file.lock,
         limits=file.limits,
         notices=told(problems.notices),
         metadata=file.metadata,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from sbkube.apps.fields import Duration, Model, NotEmpty, Spellings
+from sbkube.apps.fields import DURATION_SCHEMA, Duration, Model, NotEmpty, Spellings, seconds
 from sbkube.apps.hooks import CommandHooks
 from sbkube.config.sources import Sources
 
@@ -71,10 +71,35 @@ class Phase(Model):
         return self
 
 
+_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+
+
+def _lease_time(value: object) -> float:
+    """A Lease counts whole seconds, and within a third of them a renewal has to get through."""
+    time = seconds(value)
+    if time < 3 or time != int(time):
+        raise ValueError(f"must be whole seconds, 3 at least, not {value!r}")
+    return time
+
+
 def _target(value: object) -> object:
     if value == "cluster" or isinstance(value, Mapping | Directory):
         return value
     raise ValueError("must be `cluster` or `{directory: PATH}`")
+
+
+class ClusterLock(Model):
+    """A Lease by a name of the user's, where he wants it."""
+
+    cluster: Annotated[str, StringConstraints(pattern=_NAME)]
+    namespace: Annotated[str, StringConstraints(pattern=_NAME)] | None = None
+    lease_time: Annotated[float, BeforeValidator(_lease_time), DURATION_SCHEMA] = 30.0
+
+
+def _lock(value: object) -> object:
+    if value in ("cluster", "none") or isinstance(value, Mapping | ClusterLock):
+        return value
+    raise ValueError("must be `cluster`, `none` or `{cluster: NAME, namespace: NAMESPACE}`")
 
 
 class ProjectFile(Model):
@@ -86,6 +111,7 @@ class ProjectFile(Model):
     metadata: dict[str, Any] = {}
     settings: dict[str, Any] = {}
     target: Annotated[Literal["cluster"] | Directory, BeforeValidator(_target)] = "cluster"
+    lock: Annotated[Literal["cluster", "none"] | ClusterLock, BeforeValidator(_lock)] = "none"
     limits: Limits = Limits()
     defaults: dict[str, Any] = {}
     apps: dict[str, Any] = {}

@@ -12,7 +12,7 @@ from sbkube.apps.fields import Spellings
 from sbkube.apps.hooks import CommandHooks
 from sbkube.config import profiles
 from sbkube.config.layers import Layers
-from sbkube.config.models import Command, Limits, Phase, Settings
+from sbkube.config.models import ClusterLock, Command, Limits, Phase, Settings
 from sbkube.errors import Position
 
 
@@ -28,6 +28,7 @@ class Project:
     settings: Settings
     apps: Mapping[str, App]
     target: Literal["cluster"] | Path
+    lock: Literal["cluster", "none"] | ClusterLock
     limits: Limits
     notices: list[str]
     metadata: Mapping[str, Any]

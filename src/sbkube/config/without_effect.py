@@ -35,6 +35,9 @@ def _notices(project: Project) -> Iterator[Notice]:
     for name, instead in NOT_DONE.items():
         if name in settings.model_fields_set:
             yield Notice(project.where("settings", name), f"`{name}` has no effect; {instead}")
+    if project.lock != "none" and project.target != "cluster":
+        text = "`lock` has no effect: it is for a cluster, and the target is a folder"
+        yield Notice(project.where("lock"), text)
     for name, app in project.apps.items():
         if isinstance(app, HelmApp) and app.enabled and app.version is not None and not app.is_remote:
             text = "`version` has no effect for a chart of the project; its `Chart.yaml` says which it is"

@@ -21,7 +21,7 @@ import anyio
 from anyio.abc import UNIXSocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from ..process import Exit, forget_group, register_group, signal_group
+from ..process import Exit, forget_group, marked, register_group, signal_group
 from .base import (
     INSTALL_HINT,
     LARGEST_ANSWER,
@@ -252,7 +252,7 @@ def start_program(module: str, connection: int, environ: Mapping[str, str]) -> s
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        env={"GOGC": "400", **environ},  # a third of the time, for memory that is given back soon
+        env=marked({"GOGC": "400", **environ}),  # a third of the time, for memory that is given back soon
         start_new_session=True,
     )
 

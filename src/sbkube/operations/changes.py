@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -95,17 +96,19 @@ async def carried_out(
     max_parallel: int | None = None,
     on_event: Callable[[Event], None] | None = None,
     control: RunControl | None = None,
+    under: AbstractAsyncContextManager[None] | None = None,
 ) -> Changed:
-    """With `agree`, only if it says so."""
+    """With `agree`, only if it says so; then `under` a lock."""
     if not changes.changes or (agree is not None and not agree(changes)):
         return Changed(changes, None)
-    state = await run_graph(
-        _graph(changes, act),
-        store=MemoryStore(),  # what became of releases, the cluster knows best
-        limits=limits_of(project, max_parallel),
-        on_event=on_event,
-        control=control,
-    )
+    async with under or nullcontext():
+        state = await run_graph(
+            _graph(changes, act),
+            store=MemoryStore(),  # what became of releases, the cluster knows best
+            limits=limits_of(project, max_parallel),
+            on_event=on_event,
+            control=control,
+        )
     return Changed(changes, state)
 
 

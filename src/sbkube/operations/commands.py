@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
 from sbkube.config.project import Project
 from sbkube.engine import Event, RunControl
+from sbkube.errors import SbkubeError
+from sbkube.locking import Waiting, alone
 from sbkube.operations.changes import Agree, Change, Changed, Changes, carried_out
 from sbkube.operations.deleting import plan_deletion, uninstall
 from sbkube.operations.pruning import plan_pruning
@@ -18,6 +20,17 @@ from sbkube.operations.session import Session, open_session
 from sbkube.operations.upgrading import NothingToUpgrade, helm_apps, installed
 from sbkube.request import Request, workshop_of
 from sbkube.targets.base import Log
+from sbkube.targets.cluster.lease import LockHeld
+
+
+class ChangedMeanwhile(SbkubeError):
+    """Another run changed the releases after it was shown what would be done to them."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "nothing was changed, since what would be done is no longer what was shown",
+            hint="run the command again",
+        )
 
 
 async def delete(
@@ -29,6 +42,7 @@ async def delete(
     dry_run: bool = False,
     agree: Agree | None = None,
     on_event: Callable[[Event], None] | None = None,
+    on_held: Callable[[LockHeld], None] | None = None,
     control: RunControl | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Changed:
@@ -40,11 +54,12 @@ async def delete(
     whose release is gone is pending for the next resume.
 
     Raises before anything is done `NoReleases` if the target is a folder, `NotOurs` if a release of that name was not
-    made by this project, `ConfigError`, `RunLocked`, `ClusterUnreachable`, `AnotherCluster` and `KubectlMissing`.
+    made by this project, `ConfigError`, `RunLocked`, `ClusterUnreachable`, `AnotherCluster`, `KubectlMissing`, and with a
+    lock in the cluster `LockHeld` and `ChangedMeanwhile`; and `LockLost` when that could not be kept.
     """
     request = request or Request()
     plan = partial(plan_deletion, asked=request.asked, skip_not_found=skip_not_found, with_crds=with_crds)
-    how = _How(request, environ, dry_run, agree, on_event, control)
+    how = _How(request, environ, dry_run, agree, on_event, on_held, control)
     return await _changed(project, plan, uninstall, how)
 
 
@@ -58,6 +73,7 @@ async def rollback(
     dry_run: bool = False,
     agree: Agree | None = None,
     on_event: Callable[[Event], None] | None = None,
+    on_held: Callable[[LockHeld], None] | None = None,
     control: RunControl | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Changed:
@@ -75,7 +91,7 @@ async def rollback(
         plan = partial(plan_rollback, app=app, to=to)
     else:
         raise ValueError("either an app or a run is rolled back")
-    how = _How(request or Request(), environ, dry_run, agree, on_event, control)
+    how = _How(request or Request(), environ, dry_run, agree, on_event, on_held, control)
     return await _changed(project, plan, go_back, how)
 
 
@@ -87,6 +103,7 @@ async def prune(
     dry_run: bool = False,
     agree: Agree | None = None,
     on_event: Callable[[Event], None] | None = None,
+    on_held: Callable[[LockHeld], None] | None = None,
     control: RunControl | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Changed:
@@ -95,7 +112,7 @@ async def prune(
     With `disabled`, also those of apps with `enabled: false`. What had `prune: false` stays, and what another profile
     still has; `Changed.changes.notes` names it. `agree` and `dry_run` are as in `delete`, and so is what it raises.
     """
-    how = _How(request or Request(), environ, dry_run, agree, on_event, control)
+    how = _How(request or Request(), environ, dry_run, agree, on_event, on_held, control)
     return await _changed(project, partial(plan_pruning, disabled=disabled), uninstall, how)
 
 
@@ -135,6 +152,7 @@ class _How:
     dry_run: bool
     agree: Agree | None
     on_event: Callable[[Event], None] | None
+    on_held: Callable[[LockHeld], None] | None
     control: RunControl | None
 
 
@@ -145,7 +163,7 @@ async def _changed(
     how: _How,
 ) -> Changed:
     async with _opened(project, how.request, how.environ, writes=not how.dry_run) as session:
-        changes = await plan(session)
+        changes, control = await plan(session), how.control or RunControl()
         if how.dry_run:
             return Changed(changes, None)
         return await carried_out(
@@ -155,5 +173,22 @@ async def _changed(
             agree=how.agree,
             max_parallel=how.request.max_parallel,
             on_event=how.on_event,
-            control=how.control,
+            control=control,
+            under=_alone(session, plan, changes, how, control),
         )
+
+
+@asynccontextmanager
+async def _alone(
+    session: Session,
+    plan: Callable[[Session], Awaitable[Changes]],
+    changes: Changes,
+    how: _How,
+    control: RunControl,
+) -> AsyncIterator[None]:
+    """The lock is taken when somebody has agreed, who may take his time, so it is looked once more what there is to do."""
+    waiting = Waiting(how.request.wait_lock, how.on_held)
+    async with alone(session.project, session.target, waiting, control.stop) as held:
+        if held is not None and await plan(session) != changes:
+            raise ChangedMeanwhile
+        yield

@@ -60,7 +60,7 @@ async def uninstall(session: Session, change: Change, log: Log) -> None:
     timeout = app.timeout if isinstance(app, ReleasedApp) else DeployOptions().timeout
     history = await session.releases.history(change.release, change.namespace)
     if history and history[-1].status is not ReleaseStatus.UNINSTALLED:
-        refuse_busy(history[-1], session.owner)
+        refuse_busy(history[-1], session.owner, session.target.lock)
         await log(f"uninstalling {change.release} in {change.namespace}")
         await session.releases.uninstall(UninstallRequest(change.release, change.namespace, timeout=timeout))
     if change.crds:

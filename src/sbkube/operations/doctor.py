@@ -15,6 +15,7 @@ from sbkube.engine import EngineError, ExecutionState, FileStore, RunStatus, Ste
 from sbkube.errors import SbkubeError
 from sbkube.helm.looking import Server
 from sbkube.helm.releases import ClusterUnreachable, Release, ReleaseStatus
+from sbkube.locking import lock_place
 from sbkube.planning import Asked
 from sbkube.targets.cluster.decide import is_ours
 from sbkube.targets.cluster.identity import AnotherCluster
@@ -164,7 +165,12 @@ async def _rights(workshop: Workshop, kubectl: Kubectl | None) -> list[Diagnosis
             problem("project", f"app {app!r} cannot be rendered: {why}")
             for app, why in rendering.failures.items()
         ]
-        return [*failed, *await rights(kubectl, list(rendering.deployments.values()))]
+        place = lock_place(workshop.project)
+        lock = None if place is None else place.namespace
+        return [
+            *failed,
+            *await rights(kubectl, list(rendering.deployments.values()), lock),
+        ]
 
 
 async def _releases(workshop: Workshop, target: ClusterTarget) -> list[Diagnosis]:

@@ -13,8 +13,7 @@ from sbkube.engine.fingerprints import Json
 from sbkube.errors import SbkubeError
 from sbkube.helm.releases import Release, ReleaseStatus
 from sbkube.planning import AppPlace
-from sbkube.targets.cluster.decide import APP, DIGEST, OWNER, RUN, as_label
-from sbkube.targets.cluster.decide import is_ours as is_revision_ours
+from sbkube.targets.cluster.decide import APP, DIGEST, OWNER, RUN, as_label, is_left_to_us
 from sbkube.targets.cluster.target import PendingElsewhere
 
 
@@ -127,8 +126,8 @@ def refuse_others(
         raise NotOurs(by_hand, elsewhere)
 
 
-def refuse_busy(now: Release, owner: str) -> None:
+def refuse_busy(now: Release, owner: str, lock: str = "") -> None:
     """Raises `PendingElsewhere` if somebody else works on it. Labels do not say whose a rollback is: so as ours."""
     is_busy = now.status.is_pending or now.status is ReleaseStatus.UNINSTALLING
-    if is_busy and now.status is not ReleaseStatus.PENDING_ROLLBACK and not is_revision_ours(now, owner):
+    if is_busy and now.status is not ReleaseStatus.PENDING_ROLLBACK and not is_left_to_us(now, owner, lock):
         raise PendingElsewhere(now)

@@ -218,7 +218,7 @@ async def go_back(session: Session, change: Change, log: Log) -> None:
     options = app.deploy_options() if isinstance(app, ReleasedApp) else DeployOptions()
     history = await session.releases.history(change.release, change.namespace)
     if history:
-        refuse_busy(history[-1], session.owner)
+        refuse_busy(history[-1], session.owner, session.target.lock)
     await log(f"rolling {change.release} in {change.namespace} back to revision {change.to}")
     request = RollbackRequest(
         change.release,

@@ -20,6 +20,7 @@ OBJECTS = ("get", "list", "watch", "create", "patch", "delete")
 """What Helm does with the objects of a release, and while it waits for them."""
 STORAGE = ("get", "list", "create", "update", "delete")
 """With the Secrets in which it keeps releases."""
+LOCKING = ("get", "create", "update")
 _IN_ONE_CALL = 60
 
 
@@ -43,6 +44,7 @@ class Right(NamedTuple):
 
 
 SECRETS, NAMESPACES = Resource("", "secrets"), Resource("", "namespaces", False)
+LEASES = Resource("coordination.k8s.io", "leases")
 EXPLAINING = (Resource("", "pods"), Resource("", "events"), Resource("batch", "jobs"))
 EVERYTHING = Right("*", Resource("*", "*"), "")
 
@@ -57,12 +59,14 @@ class Needs:
     unknown: Mapping[str, str]
 
 
-async def rights(kubectl: Kubectl, deployments: Sequence[Deployment]) -> list[Diagnosis]:
-    """Raises `KubectlFailed`."""
+async def rights(
+    kubectl: Kubectl, deployments: Sequence[Deployment], lock: str | None = None
+) -> list[Diagnosis]:
+    """`lock`: the namespace of the lock. Raises `KubectlFailed`."""
     if not deployments:
         return []
     served = resources_in((await kubectl.say("api-resources", "--no-headers")).text)
-    needs = await run_sync(needs_of, deployments, served)
+    needs = await run_sync(needs_of, deployments, served, lock)
     return [*_unknown(needs), *await _allowed(kubectl, needs)]
 
 
@@ -131,9 +135,13 @@ def resources_in(table: str) -> dict[tuple[str, str], Resource]:
     return found
 
 
-def needs_of(deployments: Sequence[Deployment], served: Mapping[tuple[str, str], Resource]) -> Needs:
+def needs_of(
+    deployments: Sequence[Deployment],
+    served: Mapping[tuple[str, str], Resource],
+    lock: str | None = None,
+) -> Needs:
     """Blocking."""
-    rights: dict[Right, None] = {}
+    rights: dict[Right, None] = dict.fromkeys(Right(verb, LEASES, lock) for verb in LOCKING if lock)
     helpful: dict[Right, None] = {}
     unknown: dict[str, str] = {}
     own = {kind for one in deployments for kind in _defined(one)}

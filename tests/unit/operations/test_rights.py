@@ -74,6 +74,12 @@ def test_each_kind_is_needed_where_its_objects_go() -> None:
     assert len(set(needs.rights)) == len(needs.rights)
 
 
+def test_a_lock_needs_its_lease() -> None:
+    places = {(r.resource.name, r.namespace) for r in needs_of([deployment()], {}, "ci").rights}
+    assert ("leases", "ci") in places
+    assert not any(r.resource.name == "leases" for r in needs_of([deployment()], {}).rights)
+
+
 def test_who_creates_namespaces_needs_to() -> None:
     (asked,) = (
         r

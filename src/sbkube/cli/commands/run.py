@@ -72,6 +72,7 @@ async def carry_out(
     no_parallel: bool = False,
     fail_fast: bool = False,
     helm: str | None = None,
+    wait_lock: str | None = None,
     **asked: Any,
 ) -> int:
     """Everything after the command line; the exit code."""
@@ -93,6 +94,7 @@ async def carry_out(
         fail_fast=fail_fast,
         deadline=time_limit(timeout),
         accept_target_change=accept_target_change,
+        wait_lock=time_limit(wait_lock, "--wait-lock") or 0.0,
     )
     project = await load_project(where, goes_on=chosen.goes_on, environ=environ)
     with naming_commands(request, where):

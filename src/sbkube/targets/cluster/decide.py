@@ -19,6 +19,7 @@ DIGEST = "sbkube.dev/digest"
 REVISION = "sbkube.dev/rev"
 RUN = "sbkube.dev/run"
 OWNER = "sbkube.dev/owner"
+LOCK = "sbkube.dev/lock"
 APP = "sbkube.dev/app"
 PROFILE = "sbkube.dev/profile"
 PRUNE = "sbkube.dev/prune"
@@ -38,6 +39,8 @@ class Wanted:
     app: str = ""
     profile: str | None = None
     prune: bool = True
+    lock: str = ""
+    """Under which lock in the cluster; what an earlier holder of it left is ours too."""
 
     def labels(self, revision: int) -> Mapping[str, str]:
         """By the last three `sbkube prune` knows what left the project, whatever became of the recorded runs."""
@@ -49,6 +52,7 @@ class Wanted:
             APP: as_label(self.app),
             PROFILE: as_label(self.profile or ""),
             PRUNE: str(self.prune).lower(),
+            **({LOCK: self.lock} if self.lock else {}),
         }
 
 
@@ -133,10 +137,16 @@ def is_ours(now: Release, owner: str) -> bool:
     return now.labels.get(OWNER) == owner and now.labels.get(REVISION) == str(now.revision)
 
 
+def is_left_to_us(now: Release, owner: str, lock: str) -> bool:
+    """Made by this state folder or under the lock that we hold, so by no process that lives."""
+    is_under_lock = bool(lock) and now.labels.get(LOCK) == lock
+    return is_ours(now, owner) or (is_under_lock and now.labels.get(REVISION) == str(now.revision))
+
+
 def _unlocking(now: Release, wanted: Wanted, pending: PendingPolicy) -> Decision:
     if pending == "wait":
         return WaitForOther()
-    if pending == "fail" or (pending == "ours" and not is_ours(now, wanted.owner)):
+    if pending == "fail" or (pending == "ours" and not is_left_to_us(now, wanted.owner, wanted.lock)):
         return Locked()
     return FinishUninstall() if now.status is ReleaseStatus.UNINSTALLING else Unlock(now.revision)
 

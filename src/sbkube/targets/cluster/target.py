@@ -98,6 +98,8 @@ class ClusterTarget:
     force: bool = False
     pending: PendingPolicy = "ours"
     accept_change: bool = False
+    lock: str = ""
+    """As in `Wanted`; who deploys holds it."""
     kind: str = field(default="cluster", init=False)
     server: Server | None = field(default=None, init=False)
     is_out_of_reach: bool = field(default=False, init=False)
@@ -175,6 +177,7 @@ class ClusterTarget:
                 deployment.app,
                 self.identities.profile,
                 deployment.options.prune,
+                self.lock,
             )
             return await self._brought_about(deployment, chart, wanted, log)
 

@@ -64,6 +64,16 @@ def test_what_somebody_else_left_pending_is_touched_by_order_only(
     assert decide(theirs, WANTED, pending="rollback") in (Unlock(3), FinishUninstall())
 
 
+def test_what_an_earlier_holder_of_our_lock_left_pending_is_ours_to_unlock() -> None:
+    ours = replace(WANTED, lock="shop.lock")
+    left = release(ReleaseStatus.PENDING_UPGRADE, owner="another-checkout", lock="shop.lock")
+    assert decide(left, ours) == Unlock(3)
+    assert decide(replace(left, revision=4), ours) == Locked()
+    assert decide(left, replace(WANTED, lock="another.lock")) == Locked()
+    assert decide(left, WANTED) == Locked()
+    assert decide(release(ReleaseStatus.PENDING_UPGRADE, owner="another-checkout"), ours) == Locked()
+
+
 def test_even_our_own_is_left_alone_where_the_user_says_so() -> None:
     assert decide(release(ReleaseStatus.PENDING_INSTALL), WANTED, pending="fail") == Locked()
 
