@@ -15,7 +15,7 @@ from sbkube.helm.releases import Release, ReleaseStatus
 from sbkube.planning import AppPlace
 from sbkube.targets.cluster.decide import APP, DIGEST, OWNER, RUN, as_label
 from sbkube.targets.cluster.decide import is_ours as is_revision_ours
-from sbkube.targets.cluster.target import PendingElsewhere
+from sbkube.targets.cluster.others import PendingElsewhere
 
 
 class ReleaseName(NamedTuple):
