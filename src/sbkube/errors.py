@@ -38,6 +38,12 @@ class SbkubeError(Exception):
         self.hint = hint
         self.where = where
 
+    def set_place(self, where: Position) -> None:
+        """Where it stands, for one that was raised by who could not know."""
+        if self.where is None:
+            self.where = where
+            self.args = (f"{where}: {self.message}",)
+
 
 class Busy(SbkubeError):
     """Another process works on the same; nothing was done."""

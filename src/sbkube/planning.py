@@ -19,13 +19,15 @@ from sbkube.engine import Retry, Selection
 from sbkube.engine.stores.base import Plan
 from sbkube.errors import ConfigError, Position
 from sbkube.helm.base import HelmCrashed
-from sbkube.helm.releases import ClusterUnreachable
+from sbkube.helm.releases import ClusterUnreachable, NotAuthenticated, WebhookUnreachable
 from sbkube.targets.base import NeedsCluster
 
 GATE = "done"
 """The stage of an app that has none: `shop-ready:done`."""
 
 TRANSIENT_ONLY = Retry(retries=2, when=lambda error: is_transient(error))
+DEPLOYS = Retry(retries=6, cap=15.0, when=lambda error: is_transient(error))
+"""An API server that is restarted, or behind a broken line, is back within half a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,9 @@ class StagePlan:
 
 
 def is_transient(error: Exception) -> bool:
-    return isinstance(error, HelmCrashed | ClusterUnreachable)
+    return isinstance(error, HelmCrashed | ClusterUnreachable | WebhookUnreachable) and not isinstance(
+        error, NotAuthenticated
+    )
 
 
 def step_id(app: str, stage: Stage | None) -> str:
@@ -191,7 +195,7 @@ def _stages(place: AppPlace, facts: _Facts) -> Iterator[StagePlan]:
             secrets=reading.secrets,
             pools=(_pool(app, stage),),
             time_limit=app.time_limit_of(stage),
-            retry=_retry(app),
+            retry=_retry(app, stage),
             on_interrupt=app.after_interruption(stage),
             enabled=app.enabled,
         )
@@ -270,10 +274,10 @@ def _pool(app: App, stage: Stage) -> str:
     return "deploy" if stage == "deploy" and not app.runs_commands else "work"
 
 
-def _retry(app: App) -> Retry:
+def _retry(app: App, stage: Stage) -> Retry:
     rule = app.retry
     if rule is None:
-        return TRANSIENT_ONLY
+        return DEPLOYS if stage == "deploy" else TRANSIENT_ONLY
     # Who asks for retries of commands means their failures; elsewhere only what may pass by itself is repeated.
     when = (lambda error: True) if app.runs_commands else is_transient
     return Retry(rule.retries, rule.base, rule.factor, rule.cap, rule.jitter, when)

@@ -15,6 +15,7 @@ from typing import Any
 
 from .client import Cluster
 
+SECONDS = 240.0
 _MAIN = "import sys; from sbkube.cli.main import main; sys.exit(main())"
 
 
@@ -30,6 +31,11 @@ class Done:
         return self.output + self.said
 
 
+def ended(process: subprocess.Popen[str], seconds: float = SECONDS) -> Done:
+    output, said = process.communicate(timeout=seconds)
+    return Done(process.returncode, output, said)
+
+
 @dataclass(frozen=True, slots=True)
 class Project:
     folder: Path
@@ -41,18 +47,25 @@ class Project:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
 
-    def sbkube(self, *arguments: str, seconds: float = 240, **environ: str) -> Done:
-        done = subprocess.run(
+    def sbkube(self, *arguments: str, seconds: float = SECONDS, **environ: str) -> Done:
+        with self.begin(*arguments, **environ) as process:
+            try:
+                return ended(process, seconds)
+            except BaseException:
+                process.kill()
+                raise
+
+    def begin(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+        """For who looks at it while it runs; `ended` waits for its end."""
+        return subprocess.Popen(
             [sys.executable, "-c", _MAIN, *arguments],
             cwd=self.folder,
             env={**os.environ, **self.cluster.environment, **environ},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=seconds,
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
-        return Done(done.returncode, done.stdout, done.stderr)
 
     def start(self, *arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -64,12 +77,12 @@ class Project:
 
     def run(self, *arguments: str, **environ: str) -> Done:
         """To the cluster, and to a good end."""
-        done = self.sbkube("run", "--target", "cluster", *arguments, **environ)
+        done = self.sbkube("run", "--target", "cluster", *arguments, seconds=SECONDS, **environ)
         assert done.code == 0, done.everything
         return done
 
     def fails(self, *arguments: str, **environ: str) -> Done:
-        done = self.sbkube("run", "--target", "cluster", *arguments, **environ)
+        done = self.sbkube("run", "--target", "cluster", *arguments, seconds=SECONDS, **environ)
         assert done.code == 1, done.everything
         return done
 

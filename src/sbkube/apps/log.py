@@ -12,7 +12,7 @@ import aiofiles
 import aiofiles.threadpool.text
 from anyio.to_thread import run_sync
 
-from sbkube.errors import is_disk_full
+from sbkube.errors import SbkubeError, is_disk_full
 
 OnFailure = Callable[[Path, OSError], None]
 
@@ -43,6 +43,9 @@ class StepLog:
         hint = getattr(error, "hint", None)
         if hint:
             await self._add(f"hint: {hint}")
+        raw = error.__cause__
+        if isinstance(raw, SbkubeError) and raw.message != getattr(error, "message", None):
+            await self._add(f"as it was said: {raw.message}")
 
     async def _add(self, line: str) -> None:
         self._waiting.append(line)

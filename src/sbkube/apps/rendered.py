@@ -11,6 +11,7 @@ from anyio.to_thread import run_sync
 
 from sbkube.apps.manifests import Manifest, stream, with_metadata
 from sbkube.apps.work import Json, Place, Work
+from sbkube.errors import SbkubeError
 from sbkube.helm.base import as_json
 from sbkube.targets.base import ChartName, Deployment, DeployOptions, Manifests
 
@@ -56,7 +57,11 @@ async def deploy_rendered(
         options=options,
         run=str(work.context.run),
     )
-    deployed = await work.target.deploy(deployment, work.log)
+    try:
+        deployed = await work.target.deploy(deployment, work.log)
+    except SbkubeError as error:
+        error.set_place(work.place.where())
+        raise
     return {"digest": deployed.digest, "path": deployed.path, **deployed.record}
 
 

@@ -31,7 +31,8 @@ def run_flags(request: Request) -> list[str]:
     """What a run that goes on must repeat, beside which project it is and what of it."""
     target = ["--target", request.target] if request.target is not None else []
     accept = ["--accept-target-change"] if request.accept_target_change else []
-    return [*target, *accept]
+    pending = ["--pending", request.pending] if request.pending != "ours" else []
+    return [*target, *accept, *pending, *(["--force"] if request.force else [])]
 
 
 def selecting(asked: Asked) -> list[str]:

@@ -20,7 +20,7 @@ from ..engine.events import (
 from ..engine.state import StepStatus
 from .console import Style, clean, clock, duration, plural
 from .listener import Renderer
-from .progress import error_lines, names
+from .progress import error_lines, is_said_by, names
 
 FIRST, LAST = 20, 200
 _LONGEST = 4000
@@ -118,7 +118,8 @@ class Lines(Renderer):
         printed = self._printed.pop(step, None)
         if printed is not None and printed.count:
             for line in printed.lines(self.log_path(step, printed.attempt)):
-                self._say(f"  | {line}", "dim")
+                if not is_said_by(error, line):
+                    self._say(f"  | {line}", "dim")
 
     def _tell_blocked(self) -> None:
         """Together, so that a failure before 200 apps is one line."""

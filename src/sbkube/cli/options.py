@@ -247,6 +247,14 @@ change_options = together(
 run_options = together(
     target_option,
     accept_option,
+    option(
+        "--pending",
+        type=click.Choice(["rollback", "fail", "wait"]),
+        metavar="WHAT",
+        group=HOW,
+        help="What others left pending: rollback, fail or wait.",
+    ),
+    option("--force", is_flag=True, group=HOW, help="Deploy also what is there as it should be."),
     option("--dry-run", is_flag=True, group=HOW, help="Show what would run and why; change nothing."),
     parallel_option,
     option("--no-parallel", is_flag=True, group=HOW, help="One step at a time."),

@@ -188,6 +188,8 @@ class Progress:
         step.note = _first_line(event.error)
         if event.status is StepStatus.COMPLETED:
             step.tail.clear()
+        for line in [line for line in step.tail if is_said_by(event.error, line)]:
+            step.tail.remove(line)
 
     def _retrying(self, step: StepProgress, event: StepRetrying, now: float) -> None:
         self._ended(step, Look.RETRYING, None, now)
@@ -239,6 +241,12 @@ def error_lines(text: str | None, most: int) -> list[str]:
     """An error as lines fit to print, at most so many."""
     lines = [clean(line) for line in (text or "no reason given").strip().splitlines()]
     return lines if len(lines) <= most else [*lines[: most - 1], f"and {len(lines) - most + 1} more lines"]
+
+
+def is_said_by(error: str | None, line: str) -> bool:
+    """Whether an error says what a line of the log said before, perhaps after `not ready: `."""
+    said = {part.strip() for part in (error or "").splitlines()}
+    return line.strip().removeprefix("not ready: ") in said
 
 
 def names(ids: Sequence[str], most: int = 3) -> str:

@@ -23,11 +23,13 @@ def describe(error: BaseException) -> tuple[str, str]:
     first = next(leaves(error))
     others = sum(1 for _ in leaves(error)) - 1
     text = str(first) or type(first).__name__
+    end = f" (and {others} more)" if others else ""
     hint = getattr(first, "hint", None)  # the host's errors may carry one as ours do
-    text += f" ({hint})" if hint and isinstance(hint, str) else ""
-    text += f" (and {others} more)" if others else ""
-    if len(text) > ERROR_LIMIT:
-        text = text[: ERROR_LIMIT - 1] + "…"
+    if hint and isinstance(hint, str):
+        end = (f"\n({hint})" if "\n" in text else f" ({hint})") + end
+    most = max(ERROR_LIMIT - len(end), 0)
+    text = (text if len(text) <= most else text[: most - 1] + "…") + end
+    text = text[:ERROR_LIMIT]
     # A lone surrogate, as in a broken file name, is not UTF-8 and so no JSON.
     return text.encode("utf-8", "backslashreplace").decode(), type(first).__name__
 

@@ -14,11 +14,13 @@ from .releases import (
     ApplyConflict,
     ClusterUnreachable,
     Forbidden,
+    NotAuthenticated,
     NotReady,
     OwnedByOther,
     ReleaseError,
     ReleaseLocked,
     ReleaseMissing,
+    WebhookUnreachable,
 )
 
 
@@ -51,6 +53,10 @@ def _owned(text: str, release: str, namespace: str) -> OwnedByOther:
 
 
 _BY_WORDS: tuple[tuple[re.Pattern[str], Make], ...] = (
+    (
+        re.compile("(?i)the server has asked for the client to provide credentials|you must be logged in"),
+        _of_itself(NotAuthenticated),
+    ),
     (re.compile("(?i)kubernetes cluster unreachable"), _of_itself(ClusterUnreachable)),
     # Quotas, admission and namespaces that go away are `forbidden`, too, but to everybody.
     (
@@ -88,11 +94,12 @@ _BY_WORDS: tuple[tuple[re.Pattern[str], Make], ...] = (
     (re.compile(r"release: not found|release has no \S+ version"), _of_a_release(ReleaseMissing)),
     (re.compile("Apply failed with"), _of_a_release(ApplyConflict)),
     # The API server answered, whatever befell it on its own way.
-    (re.compile("failed calling webhook|admission webhook"), _of_a_release(ReleaseError)),
+    (re.compile("failed calling webhook"), _of_a_release(WebhookUnreachable)),
+    (re.compile("admission webhook"), _of_a_release(ReleaseError)),
     (
         re.compile(
             r'(?i)\b(get|post|put|patch|delete) "https?://[^"]*": |could not get apiVersions from Kubernetes'
-            r"|the server has asked for the client to provide credentials|you must be logged in|\bUnauthorized\b"
+            r"|\bUnauthorized\b"
             r"|too many requests|the server is currently unable to handle the request|apiserver is shutting down"
             r"|etcdserver: |request did not complete within|unable to return a response in the time allotted"
             r"|connection refused|connection reset|connection lost|i/o timeout|TLS handshake"

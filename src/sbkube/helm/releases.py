@@ -203,12 +203,20 @@ class ClusterUnreachable(HelmError):
     """The API server did not answer, or refused who asked."""
 
 
+class NotAuthenticated(ClusterUnreachable):
+    """It answered, and did not take the credentials."""
+
+
 class Forbidden(ReleaseError):
     """RBAC refused a request."""
 
 
 class ReleaseMissing(ReleaseError):
     """There is no such release, or no such revision of it."""
+
+
+class WebhookUnreachable(ReleaseError):
+    """A webhook by which the API server has objects checked or completed did not answer it."""
 
 
 class NotReady(ReleaseError):

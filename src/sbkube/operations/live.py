@@ -19,10 +19,10 @@ from sbkube.targets.cluster.differences import Mask
 from sbkube.targets.cluster.kubectl import KubectlMissing
 from sbkube.targets.cluster.live import Answer, Refused
 from sbkube.targets.cluster.objects import ClusterObject
+from sbkube.targets.cluster.readiness import NOTHING, Readiness, readiness_of
 
 from .comparing import Compared, ObjectChange, Wanted, compare
 from .diff import deployed_objects
-from .readiness import NOTHING, Readiness, readiness_of
 from .session import Session
 
 

@@ -14,7 +14,7 @@ from sbkube.errors import SbkubeError
 from sbkube.helm.releases import Release, ReleaseStatus
 from sbkube.planning import AppPlace
 from sbkube.targets.cluster.decide import APP, DIGEST, OWNER, RUN, as_label, is_left_to_us
-from sbkube.targets.cluster.target import PendingElsewhere
+from sbkube.targets.cluster.others import PendingElsewhere
 
 
 class ReleaseName(NamedTuple):

@@ -19,7 +19,7 @@ from sbkube.operations.owning import (
     refuse_others,
     release_of,
 )
-from sbkube.targets.cluster.target import PendingElsewhere
+from sbkube.targets.cluster.others import PendingElsewhere
 
 from .given import OWNER, by_hand, project, release
 

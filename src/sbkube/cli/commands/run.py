@@ -68,6 +68,8 @@ async def carry_out(
     timeout: str | None = None,
     target: str | None = None,
     accept_target_change: bool = False,
+    pending: Any = None,
+    force: bool = False,
     max_parallel: int | None = None,
     no_parallel: bool = False,
     fail_fast: bool = False,
@@ -95,6 +97,8 @@ async def carry_out(
         deadline=time_limit(timeout),
         accept_target_change=accept_target_change,
         wait_lock=time_limit(wait_lock, "--wait-lock") or 0.0,
+        force=force,
+        pending=pending or "ours",
     )
     project = await load_project(where, goes_on=chosen.goes_on, environ=environ)
     with naming_commands(request, where):

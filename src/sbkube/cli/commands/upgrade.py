@@ -39,6 +39,8 @@ async def command(*, no_install: bool, **values: Any) -> int:
         state_dir=where.state_dir,
         helm=values["helm"],
         accept_target_change=values["accept_target_change"],
+        force=values["force"],
+        pending=values["pending"] or "ours",
     )
     asked = (await api.upgrading(project, request, install=not no_install, environ=environ)).asked
     return await carry_out(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -41,6 +41,10 @@ class Wanted:
     prune: bool = True
     lock: str = ""
     """Under which lock in the cluster; what an earlier holder of it left is ours too."""
+    is_undone_by_helm: bool = False
+    """A deploy that fails is rolled back by Helm itself."""
+    chart: str = ""
+    """Its name; "": that of the release's may be any."""
 
     def labels(self, revision: int) -> Mapping[str, str]:
         """By the last three `sbkube prune` knows what left the project, whatever became of the recorded runs."""
@@ -94,7 +98,12 @@ class Locked:
     """Somebody else's operation is under way, or was killed: a person has to say."""
 
 
-Decision = Install | Upgrade | Unchanged | Unlock | FinishUninstall | WaitForOther | Locked
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Something else has the name: an upgrade would remove it."""
+
+
+Decision = Install | Upgrade | Unchanged | Unlock | FinishUninstall | WaitForOther | Locked | Taken
 
 
 def decide(
@@ -103,17 +112,18 @@ def decide(
     *,
     force: bool = False,
     pending: PendingPolicy = "ours",
+    earlier: Sequence[Release] = (),
 ) -> Decision:
-    """`now` is the newest revision of the release; None if there is no such release."""
+    """`now` is the newest revision of the release, None if there is no such release; `earlier` are those before it."""
     if now is None:
         return Install()
     if now.status is ReleaseStatus.UNINSTALLED:
         return Install(replace=True)
     if now.status.is_pending or now.status is ReleaseStatus.UNINSTALLING:
-        return _unlocking(now, wanted, pending)
+        return _unlocking(now, wanted, pending, earlier)
     if not force and is_deployed(now, wanted.digest):
         return Unchanged(now.revision)
-    return Upgrade(now.revision + 1)
+    return Taken() if _is_something_else(now, wanted) else Upgrade(now.revision + 1)
 
 
 def is_deployed(now: Release | None, digest: str) -> bool:
@@ -124,6 +134,16 @@ def is_deployed(now: Release | None, digest: str) -> bool:
         and now.labels.get(DIGEST) == digest
         and now.labels.get(REVISION) == str(now.revision)
     )
+
+
+def _is_something_else(now: Release, wanted: Wanted) -> bool:
+    """Another checkout of the project, or a hand that ran Helm, had the same chart."""
+    if now.labels.get(OWNER) == wanted.owner or not wanted.chart or not now.chart:
+        return False
+    return _VERSION.sub("", now.chart) != wanted.chart
+
+
+_VERSION = re.compile(r"-v?\d+(\.\d+)*([-+.].*)?$")
 
 
 def as_label(text: str) -> str:
@@ -143,10 +163,24 @@ def is_left_to_us(now: Release, owner: str, lock: str) -> bool:
     return is_ours(now, owner) or (is_under_lock and now.labels.get(REVISION) == str(now.revision))
 
 
-def _unlocking(now: Release, wanted: Wanted, pending: PendingPolicy) -> Decision:
-    if pending == "wait":
+def was_left_by_us(now: Release, wanted: Wanted, earlier: Sequence[Release]) -> bool:
+    """A rollback has the labels of the revision it goes to: so it is ours if it was to mend one of ours."""
+    if is_left_to_us(now, wanted.owner, wanted.lock):
+        return True
+    if now.status is not ReleaseStatus.PENDING_ROLLBACK or not earlier:
+        return False
+    *before, mended = earlier
+    is_one_to_mend = mended.status.is_pending or (
+        mended.status is ReleaseStatus.FAILED and wanted.is_undone_by_helm
+    )
+    return is_one_to_mend and was_left_by_us(mended, wanted, before)
+
+
+def _unlocking(now: Release, wanted: Wanted, pending: PendingPolicy, earlier: Sequence[Release]) -> Decision:
+    ours = was_left_by_us(now, wanted, earlier)
+    if pending == "wait" and not ours:
         return WaitForOther()
-    if pending == "fail" or (pending == "ours" and not is_left_to_us(now, wanted.owner, wanted.lock)):
+    if pending == "fail" or (pending == "ours" and not ours):
         return Locked()
     return FinishUninstall() if now.status is ReleaseStatus.UNINSTALLING else Unlock(now.revision)
 
@@ -158,14 +192,17 @@ def told(decision: Decision, now: Release | None) -> str:
         case Install():
             return f"{state}, installing"
         case Upgrade(revision):
-            return f"{state}, upgrading to revision {revision}"
+            whose = "" if now is None or OWNER in now.labels else ", made without sbkube"
+            return f"{state}{whose}, upgrading to revision {revision}"
         case Unchanged():
             return f"{state} with this content, nothing to do"
         case Unlock():
-            return f"{state} and ours: a run of this project was killed; unlocking it"
+            return f"{state}: it was cut off; unlocking it"
         case FinishUninstall():
-            return f"{state} and ours: uninstalling it to the end"
+            return f"{state}: it was cut off; uninstalling it to the end"
         case WaitForOther():
             return f"{state}, waiting for whoever does it"
         case Locked():
-            return f"{state}, and not ours"
+            return f"{state}, by somebody else"
+        case Taken():
+            return f"{state}, and is something else"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import anyio
 
@@ -26,6 +28,20 @@ class NamespaceMissing(ReleaseError):
         )
 
 
+class NamespaceGoing(ReleaseError):
+    """What is still in it holds it up, which may be for ever."""
+
+    def __init__(self, deployment: Deployment, why: Sequence[str]) -> None:
+        super().__init__(
+            deployment.release,
+            deployment.namespace,
+            "\n  ".join(
+                [f"the namespace {deployment.namespace!r} is being deleted, nothing can be made in it", *why]
+            ),
+            hint=f"`kubectl wait --for=delete namespace {deployment.namespace}`, then resume",
+        )
+
+
 @dataclass(slots=True)
 class Namespaces:
     kubectl: Kubectl | None
@@ -39,8 +55,11 @@ class Namespaces:
             return
         async with self._locks.setdefault(name, anyio.Lock()):
             if name not in self._there:
-                if not await _is_there(name, releases):
+                found = await _found(name, releases)
+                if found is None:
                     await self._create(deployment, log)
+                elif "deletionTimestamp" in found["metadata"]:
+                    raise NamespaceGoing(deployment, _why_still_there(found))
                 self._there.add(name)
 
     async def _create(self, deployment: Deployment, log: Log) -> None:
@@ -63,12 +82,19 @@ def brings_its_namespace(deployment: Deployment) -> bool:
     return any(one.id.kind == "Namespace" and one.id.name == deployment.namespace for one in found)
 
 
-async def _is_there(name: str, releases: Releases) -> bool:
+async def _found(name: str, releases: Releases) -> Mapping[str, Any] | None:
     try:
         (found,) = await releases.look([Query("v1", "Namespace", "", name)])
     except Forbidden:
-        return True  # who may not look may not create one either; if it is not there, the server will say so
-    return found is not None
+        # Who may not look may not create one either; if it is not there, the server will say so.
+        return {"metadata": {}}
+    there: Mapping[str, Any] | None = found
+    return there
+
+
+def _why_still_there(namespace: Mapping[str, Any]) -> list[str]:
+    conditions = (namespace.get("status") or {}).get("conditions") or ()
+    return [str(one["message"]) for one in conditions if one.get("status") == "True" and one.get("message")]
 
 
 def _owned(deployment: Deployment) -> str:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,13 +20,16 @@ from uuid import uuid4
 import anyio
 from anyio.to_thread import run_sync
 
+from sbkube.documents import parse
 from sbkube.errors import SbkubeError
 from sbkube.helm.base import Capabilities, HelmError
 from sbkube.helm.looking import Server
 from sbkube.helm.releases import (
     Cluster,
+    ClusterUnreachable,
     DeployRequest,
     Forbidden,
+    OwnedByOther,
     Release,
     ReleaseError,
     Releases,
@@ -43,6 +46,7 @@ from .decide import (
     Install,
     Locked,
     PendingPolicy,
+    Taken,
     Unchanged,
     Unlock,
     Upgrade,
@@ -53,11 +57,13 @@ from .decide import (
     told,
 )
 from .digests import digest_of
+from .explaining import explained, unreachable
 from .identity import Identities, refuse_another_cluster
 from .kubeconfig import pinning
 from .kubectl import Kubectl, KubectlMissing
 from .namespaces import Namespaces
 from .objects import objects_of, refuse_duplicates
+from .others import AnotherChart, PendingElsewhere
 from .unready import Watch
 from .wrapping import wrap
 
@@ -68,19 +74,6 @@ TURNS = 6
 """Decisions of one deploy before it gives up: unlock, install, and some for what others do meanwhile."""
 LOOK_AGAIN = 2.0
 """Seconds between two looks at a release on which somebody else works."""
-
-
-class PendingElsewhere(ReleaseError):
-    """Somebody else's operation on a release is under way or was killed."""
-
-    def __init__(self, now: Release) -> None:
-        super().__init__(
-            now.name,
-            now.namespace,
-            f"it is `{now.status.value}` since {now.updated} (revision {now.revision}), which is not of this project",
-            hint=f"wait for whoever does it, or `helm rollback {now.name} {now.revision} -n {now.namespace} --no-hooks` "
-            "to unlock it, or run with `--pending rollback`",
-        )
 
 
 @dataclass(slots=True)
@@ -139,7 +132,10 @@ class ClusterTarget:
     async def check(self) -> None:
         """Raises `ClusterUnreachable` and `AnotherCluster`; changes nothing, here or there."""
         releases = await self.releases()
-        self.server = await releases.server()
+        try:
+            self.server = await releases.server()
+        except ClusterUnreachable as error:
+            raise unreachable(error, self.cluster.context) from error
         if not self.accept_change:
             refuse_another_cluster(self.cluster, self.identities.of(self.cluster), self.server.uid)
 
@@ -177,9 +173,23 @@ class ClusterTarget:
                 deployment.app,
                 self.identities.profile,
                 deployment.options.prune,
-                self.lock,
+                lock=self.lock,
+                is_undone_by_helm=deployment.options.atomic,
+                chart="" if self.accept_change else await run_sync(_name_of, chart),
             )
-            return await self._brought_about(deployment, chart, wanted, log)
+            with self._in_plain_words(deployment):
+                return await self._brought_about(deployment, chart, wanted, log)
+
+    @contextmanager
+    def _in_plain_words(self, deployment: Deployment) -> Iterator[None]:
+        try:
+            yield
+        except ReleaseError as error:
+            if (better := explained(error, deployment)) is error:
+                raise
+            raise better from error
+        except ClusterUnreachable as error:
+            raise unreachable(error, self.cluster.context) from error
 
     async def act(self, action: ObjectAction, log: Log) -> None:
         if self.kubectl is None:
@@ -224,19 +234,22 @@ class ClusterTarget:
         ):
             assert now is not None
             return _deployed(now, wanted, before, "unchanged")
-        before = now = await self._newest(deployment)
-        turns = 0
+        now, earlier = await self._history(deployment)
+        before, turns = now, 0
+        waits_until = anyio.current_time() + deployment.options.timeout
         while turns < TURNS:
-            decision = decide(now, wanted, force=self.force, pending=self.pending)
+            decision = decide(now, wanted, force=self.force, pending=self.pending, earlier=earlier)
             await log(f"release {deployment.release} in {deployment.namespace}: {told(decision, now)}")
             if isinstance(decision, Unchanged):
                 assert now is not None
                 return _deployed(now, wanted, before, "unchanged")
             if isinstance(decision, Install | Upgrade):
                 return await self._deployed(decision, now, deployment, chart, wanted, before, log)
+            if isinstance(decision, WaitForOther) and anyio.current_time() > waits_until:
+                decision = Locked()
             turns += not isinstance(decision, WaitForOther)
-            await self._unlocked(decision, now, deployment)
-            now = await self._newest(deployment)
+            await self._unlocked(decision, now, deployment, wanted)
+            now, earlier = await self._history(deployment)
         raise ReleaseError(
             deployment.release,
             deployment.namespace,
@@ -244,12 +257,17 @@ class ClusterTarget:
             hint="try again later",
         )
 
-    async def _unlocked(self, decision: Decision, now: Release | None, deployment: Deployment) -> None:
+    async def _unlocked(
+        self, decision: Decision, now: Release | None, deployment: Deployment, wanted: Wanted
+    ) -> None:
         releases = await self.releases()
         name, namespace = deployment.release, deployment.namespace
         if isinstance(decision, Locked):
             assert now is not None
-            raise PendingElsewhere(now)
+            raise PendingElsewhere(now, wanted.owner)
+        if isinstance(decision, Taken):
+            assert now is not None
+            raise AnotherChart(now, wanted.chart)
         if isinstance(decision, Unlock):
             await releases.rollback(
                 RollbackRequest(name, namespace, decision.revision, wait="hooks", disable_hooks=True)
@@ -277,10 +295,25 @@ class ClusterTarget:
             request = replace(request, replace=decision.replace, take_ownership=adopted)
             # Undoing it would delete what was running before.
             request = replace(request, atomic=request.atomic and not adopted)
-        act = releases.install if isinstance(decision, Install) else releases.upgrade
+            made = await self._waited_for(releases.install, request, deployment, log)
+            return _deployed(made, wanted, before, "installed")
+        try:
+            made = await self._waited_for(releases.upgrade, request, deployment, log)
+        except OwnedByOther:
+            # Helm looks before it changes anything. An object that is new in the app may be there already.
+            request = replace(request, take_ownership=await adopt(releases, self.kubectl, deployment, log))
+            made = await self._waited_for(releases.upgrade, request, deployment, log)
+        return _deployed(made, wanted, before, "upgraded")
+
+    async def _waited_for(
+        self,
+        act: Callable[[DeployRequest], Awaitable[Release]],
+        request: DeployRequest,
+        deployment: Deployment,
+        log: Log,
+    ) -> Release:
         async with self._turn_to_wait(request) as waiting:
-            made = await self._watch.during(partial(act, waiting), releases, deployment, log)
-        return _deployed(made, wanted, before, "installed" if act == releases.install else "upgraded")
+            return await self._watch.during(partial(act, waiting), await self.releases(), deployment, log)
 
     @asynccontextmanager
     async def _turn_to_wait(self, request: Waiting) -> AsyncIterator[Waiting]:
@@ -301,10 +334,11 @@ class ClusterTarget:
 
     # What is there
 
-    async def _newest(self, deployment: Deployment) -> Release | None:
+    async def _history(self, deployment: Deployment) -> tuple[Release | None, Sequence[Release]]:
+        """The newest revision, and those before it."""
         releases = await self.releases()
         history = await releases.history(deployment.release, deployment.namespace)
-        return history[-1] if history else None
+        return (history[-1], history[:-1]) if history else (None, ())
 
     async def _releases_known(self) -> Mapping[tuple[str, str], Release]:
         """As one list saw them, once for the run; who acts on one looks again."""
@@ -357,6 +391,11 @@ async def chart_of(deployment: Deployment, scratch: Path) -> AsyncIterator[Path]
     finally:
         with anyio.move_on_after(5, shield=True):
             await run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+def _name_of(chart: Path) -> str:
+    """Blocking."""
+    return str(parse((chart / "Chart.yaml").read_text(), file=chart / "Chart.yaml").mapping()["name"])
 
 
 def _wrapped(deployment: Deployment, folder: Path) -> None:

@@ -6,36 +6,30 @@ the warnings of the namespace. One look there serves all that wait in it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import anyio
 
-from sbkube.helm.base import HelmError
+from sbkube.helm.base import HelmError, shortened
 from sbkube.helm.looking import Query
-from sbkube.helm.releases import NotReady, Releases
+from sbkube.helm.releases import Forbidden, NotReady, Releases
 from sbkube.targets.base import Deployment, Log
 
+from .causes import Snapshot, causes, name_of
+from .explaining import reworded
 from .objects import ClusterObject, objects_of
+from .readiness import readiness_of
 
 T = TypeVar("T")
 
-MOST_LINES = 20
+MOST_LINES = 16
+"""Of causes: with what Helm says and a hint it is a screen at most."""
+LONGEST_LINE = 240
 FIRST_LOOK = 3.0  # seconds; most deploys are done by then
 LOOK_EVERY = 3.0
-_QUIET = ("Running", "Succeeded")
-_STILL_NORMAL = ("ContainerCreating", "PodInitializing")
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Pods, jobs and warnings of one namespace, and the namespaces that are going away."""
-
-    pods: Sequence[Mapping[str, Any]] = ()
-    jobs: Sequence[Mapping[str, Any]] = ()
-    events: Sequence[Mapping[str, Any]] = ()
-    terminating: Sequence[str] = ()
+_WAITED_FOR = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Pod", "Job")
 
 
 @dataclass(slots=True)
@@ -62,17 +56,20 @@ class Watch:
         objects = [*objects_of(deployment.manifests.manifests), *objects_of(deployment.manifests.hooks)]
         told: dict[str, None] = {}
         done: list[T] = []
-        failed: list[NotReady] = []
+        failed: list[HelmError] = []
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._tell, releases, deployment.namespace, objects, told, log)
             try:
                 done.append(await act())
-            except NotReady as error:
-                failed.append(error)
+            except HelmError as error:
+                failed.append(error)  # raised outside: here it would become one of a group
             tasks.cancel_scope.cancel()
-        if failed:
-            raise await self._explained(failed[0], releases, deployment, objects)
-        return done[0]
+        if not failed:
+            return done[0]
+        (why,) = failed
+        if isinstance(why, NotReady):
+            raise await self._explained(why, releases, deployment, objects, told, log) from why
+        raise why
 
     async def _tell(
         self,
@@ -84,110 +81,76 @@ class Watch:
     ) -> None:
         await anyio.sleep(FIRST_LOOK)
         while True:
-            for line in causes(objects, namespace, await self.snapshot(releases, namespace)):
+            seen = await self.snapshot(releases, namespace)
+            for line in map(reworded, causes(objects, namespace, seen)):
                 if line not in told:
                     told[line] = None
                     await log(f"not ready: {line}")
             await anyio.sleep(self.every)
 
     async def _explained(
-        self, error: NotReady, releases: Releases, deployment: Deployment, objects: Sequence[ClusterObject]
+        self,
+        error: NotReady,
+        releases: Releases,
+        deployment: Deployment,
+        objects: Sequence[ClusterObject],
+        told: Mapping[str, None],
+        log: Log,
     ) -> NotReady:
-        found = causes(objects, deployment.namespace, await _looked(releases, deployment.namespace))
-        if not found:
-            return error
-        kept = found[:MOST_LINES]
-        more = [f"… and {len(found) - MOST_LINES} more in the log"] if len(found) > MOST_LINES else []
-        text = "\n".join([error.said, *(f"  {line}" for line in (*kept, *more))])
+        seen = await _looked(releases, deployment.namespace)
+        found = [reworded(line) for line in causes(objects, deployment.namespace, seen)]
+        for line in found:
+            if line not in told:
+                await log(f"not ready: {line}")
+        if not _names_objects(error.said):
+            found = [*await _unready(releases, deployment.namespace, objects), *found]
+        kept = [shortened(line, LONGEST_LINE) for line in found[:MOST_LINES]]
+        if len(found) > MOST_LINES:
+            kept.append(f"and {len(found) - MOST_LINES} more in the log")
+        if seen.forbidden:
+            kept.append(f"there may be more: {' and '.join(seen.forbidden)} of the namespace may not be read")
+        text = "\n".join([error.said, *(f"  {line}" for line in kept)])
         return NotReady(error.release, error.namespace, text, hint=error.hint)
 
 
+def _names_objects(said: str) -> bool:
+    """Helm's watcher does, its older way to wait does not."""
+    return " not ready. status: " in said
+
+
+async def _unready(releases: Releases, namespace: str, objects: Sequence[ClusterObject]) -> list[str]:
+    queries = [
+        Query(one.id.api_version, one.id.kind, one.id.namespace or namespace, one.id.name)
+        for one in objects
+        if one.id.kind in _WAITED_FOR
+    ]
+    try:
+        found = [one for one in await releases.look(queries) if one] if queries else []
+    except HelmError:
+        return []
+    return [line.replace(f" {namespace}/", " ", 1) for line in readiness_of(found).complaints]
+
+
 async def _looked(releases: Releases, namespace: str) -> Snapshot:
-    kinds = (("v1", "Pod"), ("batch/v1", "Job"), ("v1", "Event"))
-    found = [await _items(releases, Query(version, kind, namespace)) for version, kind in kinds]
-    warnings = [event for event in found[2] if event.get("type") == "Warning"]
-    namespaces = await _items(releases, Query("v1", "Namespace", ""))
-    going = [_name(one) for one in namespaces if "deletionTimestamp" in one["metadata"]]
-    return Snapshot(found[0], found[1], warnings, going)
+    kinds = {
+        "pods": Query("v1", "Pod", namespace),
+        "jobs": Query("batch/v1", "Job", namespace),
+        "events": Query("v1", "Event", namespace),
+    }
+    found = {name: await _items(releases, query) for name, query in kinds.items()}
+    warnings = [event for event in found["events"] or () if event.get("type") == "Warning"]
+    namespaces = await _items(releases, Query("v1", "Namespace", "")) or ()
+    going = [name_of(one) for one in namespaces if "deletionTimestamp" in one["metadata"]]
+    forbidden = [name for name, items in found.items() if items is None]
+    return Snapshot(found["pods"] or (), found["jobs"] or (), warnings, going, forbidden)
 
 
-async def _items(releases: Releases, query: Query) -> Sequence[Mapping[str, Any]]:
+async def _items(releases: Releases, query: Query) -> Sequence[Mapping[str, Any]] | None:
+    """None: they may not be read."""
     try:
         (answer,) = await releases.look([query])
+    except Forbidden:
+        return None
     except HelmError:
         return ()
     return list((answer or {}).get("items") or ())
-
-
-def causes(objects: Iterable[ClusterObject], namespace: str, seen: Snapshot) -> list[str]:
-    """One line each, without repetition: what is wrong with the pods, jobs and objects of a release."""
-    objects = list(objects)
-    everything = {(o.id.kind, o.id.name) for o in objects}
-    names = {(o.id.kind, o.id.name) for o in objects if (o.id.namespace or namespace) == namespace}
-    pods = [pod for pod in seen.pods if _belongs(pod, names)]
-    lines = [
-        f"Namespace {one}: is being deleted"
-        for one in seen.terminating
-        if one == namespace or ("Namespace", one) in everything
-    ]
-    lines += [line for pod in pods for line in _of_pod(pod)]
-    lines += [line for job in seen.jobs if ("Job", _name(job)) in names for line in _of_job(job)]
-    ours = names | {("Pod", _name(pod)) for pod in pods} | {_owner(pod) for pod in pods}
-    lines += [line for event in seen.events for line in _of_event(event, ours)]
-    return list(dict.fromkeys(lines))
-
-
-def _belongs(pod: Mapping[str, Any], names: set[tuple[str, str]]) -> bool:
-    kind, name = _owner(pod)
-    if kind == "ReplicaSet":
-        return ("Deployment", name.rpartition("-")[0]) in names or (kind, name) in names
-    return (kind, name) in names or ("Pod", _name(pod)) in names
-
-
-def _owner(pod: Mapping[str, Any]) -> tuple[str, str]:
-    owners = pod["metadata"].get("ownerReferences") or [{}]
-    return owners[0].get("kind", ""), owners[0].get("name", "")
-
-
-def _name(found: Mapping[str, Any]) -> str:
-    return str(found["metadata"]["name"])
-
-
-def _of_pod(pod: Mapping[str, Any]) -> Iterator[str]:
-    status, name = pod.get("status") or {}, f"Pod {_name(pod)}"
-    for condition in status.get("conditions") or ():
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            yield f"{name}: {condition.get('reason', 'not scheduled')}: {condition.get('message', '')}"
-    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
-        yield from _of_container(name, container)
-    if status.get("phase") == "Failed":
-        yield f"{name}: failed: {status.get('reason') or ''} {status.get('message') or ''}".rstrip(": ")
-
-
-def _of_container(pod: str, container: Mapping[str, Any]) -> Iterator[str]:
-    state, last = container.get("state") or {}, container.get("lastState") or {}
-    if (waiting := state.get("waiting")) and waiting.get("reason") not in _STILL_NORMAL:
-        yield _joined(pod, f"container {container['name']}", waiting.get("reason"), waiting.get("message"))
-    for ended in (state.get("terminated"), last.get("terminated")):
-        if ended and ended.get("exitCode"):
-            code = f"exit code {ended['exitCode']}"
-            yield _joined(
-                pod, f"container {container['name']}", ended.get("reason"), code, ended.get("message")
-            )
-
-
-def _of_job(job: Mapping[str, Any]) -> Iterator[str]:
-    for condition in (job.get("status") or {}).get("conditions") or ():
-        if condition.get("type") == "Failed" and condition.get("status") == "True":
-            yield _joined(f"Job {_name(job)}", condition.get("reason"), condition.get("message"))
-
-
-def _of_event(event: Mapping[str, Any], ours: set[tuple[str, str]]) -> Iterator[str]:
-    about = event.get("involvedObject") or {}
-    if (about.get("kind", ""), about.get("name", "")) in ours:
-        text = " ".join(str(event.get("message", "")).split())
-        yield _joined(f"{about['kind']} {about['name']}", event.get("reason"), text)
-
-
-def _joined(*parts: str | None) -> str:
-    return ": ".join(str(part).strip() for part in parts if part)

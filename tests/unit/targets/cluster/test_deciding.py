@@ -74,6 +74,37 @@ def test_what_an_earlier_holder_of_our_lock_left_pending_is_ours_to_unlock() -> 
     assert decide(release(ReleaseStatus.PENDING_UPGRADE, owner="another-checkout"), ours) == Locked()
 
 
+def rollback_to(then: Release, revision: int) -> Release:
+    """As Helm records it while it is under way: with the labels of what it goes to."""
+    return replace(then, revision=revision, status=ReleaseStatus.PENDING_ROLLBACK)
+
+
+def test_an_unlocking_that_was_cut_off_itself_is_ours_however_often() -> None:
+    before, cut_off = release(ReleaseStatus.DEPLOYED, 1), release(ReleaseStatus.PENDING_UPGRADE, 2)
+    once, twice = rollback_to(cut_off, 3), rollback_to(cut_off, 4)
+    assert decide(once, WANTED, earlier=[before, cut_off]) == Unlock(3)
+    assert decide(twice, WANTED, earlier=[before, cut_off, once]) == Unlock(4)
+    theirs = release(ReleaseStatus.PENDING_UPGRADE, 2, owner="another")
+    assert decide(rollback_to(theirs, 3), WANTED, earlier=[before, theirs]) == Locked()
+    assert decide(once, WANTED, earlier=[]) == Locked()
+
+
+def test_a_rollback_by_hand_to_what_we_deployed_is_not_ours() -> None:
+    history = [release(ReleaseStatus.SUPERSEDED, 1), release(ReleaseStatus.DEPLOYED, 2)]
+    assert decide(rollback_to(history[0], 3), WANTED, earlier=history) == Locked()
+
+
+def test_a_rollback_after_a_failure_is_ours_if_helm_was_told_to_make_it() -> None:
+    history = [release(ReleaseStatus.DEPLOYED, 1), release(ReleaseStatus.FAILED, 2)]
+    under_way = rollback_to(history[0], 3)
+    assert decide(under_way, WANTED, earlier=history) == Locked()
+    assert decide(under_way, replace(WANTED, is_undone_by_helm=True), earlier=history) == Unlock(3)
+
+
+def test_nobody_waits_for_the_end_of_what_a_killed_run_of_ours_did() -> None:
+    assert decide(release(ReleaseStatus.PENDING_INSTALL), WANTED, pending="wait") == Unlock(3)
+
+
 def test_even_our_own_is_left_alone_where_the_user_says_so() -> None:
     assert decide(release(ReleaseStatus.PENDING_INSTALL), WANTED, pending="fail") == Locked()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sbkube.operations.readiness import readiness_of
+from sbkube.targets.cluster.readiness import readiness_of
 
 KINDS = {
     "Deployment": "apps/v1",
