@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from release_charts import write_charts
@@ -15,8 +15,6 @@ from release_labs import REAL, FakeLab, Lab, RealLab, helms
 from cluster.client import Cluster as Kubernetes
 from cluster.control_plane import ControlPlane
 from sbkube.helm.releases import DeployRequest
-
-NUMBERS = count(1)
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +52,7 @@ def simple_charts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def name() -> str:
-    return f"demo-{next(NUMBERS)}"
+    return f"demo-{uuid4().hex[:8]}"
 
 
 @pytest.fixture
