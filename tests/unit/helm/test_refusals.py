@@ -10,11 +10,13 @@ from sbkube.helm.releases import (
     ApplyConflict,
     ClusterUnreachable,
     Forbidden,
+    NotAuthenticated,
     NotReady,
     OwnedByOther,
     ReleaseError,
     ReleaseLocked,
     ReleaseMissing,
+    WebhookUnreachable,
 )
 
 SAID: dict[type[HelmError], list[str]] = {
@@ -135,6 +137,10 @@ SAID: dict[type[HelmError], list[str]] = {
             "failed: context deadline exceeded"
         ),
     ],
+    NotAuthenticated: [
+        "kubernetes cluster unreachable: the server has asked for the client to provide credentials",
+        "Kubernetes cluster unreachable: the server has asked for the client to provide credentials",
+    ],
     ClusterUnreachable: [
         (
             "cluster reachability check failed: kubernetes cluster unreachable: "
@@ -149,7 +155,6 @@ SAID: dict[type[HelmError], list[str]] = {
             'Kubernetes cluster unreachable: Get "https://127.0.0.1:1/version": tls: failed to verify certificate: x509: certificate '
             "signed by unknown authority"
         ),
-        "kubernetes cluster unreachable: the server has asked for the client to provide credentials",
         'kubernetes cluster unreachable: context "nosuch" does not exist',
         "kubernetes cluster unreachable: error loading config file \"/kubeconfig\": yaml: line 1: did not find expected ',' or ']'",
         "could not get apiVersions from Kubernetes: could not get apiVersions from Kubernetes: unknown",
@@ -203,11 +208,13 @@ HEARD_OF: dict[type[HelmError], list[str]] = {
         "Timeout: request did not complete within requested timeout - context deadline exceeded",
         "etcdserver: leader changed",
     ],
-    ReleaseError: [
+    WebhookUnreachable: [
         (
             'server-side apply failed for object ns/w apps/v1, Kind=Deployment: Internal error occurred: failed calling webhook "a.b": '
             'failed to call webhook: Post "https://hook.ns.svc:443/?timeout=10s": dial tcp 10.0.0.1:443: connect: connection refused'
         ),
+    ],
+    ReleaseError: [
         (
             "server-side apply failed for object ns/w apps/v1, Kind=Deployment: admission webhook "
             '"a.b" denied the request: pods are not ready. status: Unauthorized'
