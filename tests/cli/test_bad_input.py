@@ -85,10 +85,8 @@ def test_a_missing_config_says_where_it_was_looked_for(project: ProjectFolder) -
 
 
 NOT_YET = {
-    "kustomize": "{type: kustomize, path: x}",
     "git": "{type: git, repo: x}",
     "http": "{type: http, url: 'https://example.org/x', dest: x}",
-    "action": "{type: action, actions: [{path: x}]}",
     "hook": "{type: hook, tasks: []}",
     "chart from elsewhere": "{type: helm, chart: repo/web}",
     "manifest from elsewhere": "{type: yaml, manifests: [a.yaml, 'https://example.org/a.yaml']}",

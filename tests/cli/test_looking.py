@@ -14,8 +14,8 @@ from sbkube.cli.live_status import live_text
 from sbkube.helm.releases import ReleaseStatus
 from sbkube.operations.comparing import Kind
 from sbkube.operations.facts import Would
-from sbkube.operations.readiness import NOTHING, Readiness, Workload
 from sbkube.targets.cluster.objects import ObjectId
+from sbkube.targets.cluster.readiness import NOTHING, Readiness, Workload
 
 
 def change(kind: Kind, name: str, **more: Any) -> ObjectChange:

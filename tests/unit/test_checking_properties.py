@@ -189,7 +189,7 @@ def found() -> list[Finding]:
 
 def run() -> Outcome:
     # A real Helm would take most of the time here, and these charts use nothing of it.
-    with mock.patch("sbkube.wiring.choose_helm", return_value=Choice(FakeHelm(), "the fake")):
+    with mock.patch("sbkube.choosing.choose_helm", return_value=Choice(FakeHelm(), "the fake")):
         return anyio.run(partial(api.run, api.load(Path(), environ={}), environ={"PATH": "/usr/bin:/bin"}))
 
 

@@ -38,6 +38,8 @@ class AppDiff:
 
 @dataclass(frozen=True, slots=True)
 class Diff:
+    """What a deploy of each app would change, object by object; an app without changes is there too."""
+
     apps: tuple[AppDiff, ...]
     failures: Mapping[str, str]
     """Apps that could not be rendered, and why."""

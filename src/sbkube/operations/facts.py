@@ -55,6 +55,8 @@ class ReleaseFact:
 
 @dataclass(frozen=True, slots=True)
 class LiveFacts:
+    """How the releases of a plan stand in the cluster now; none where it could not be looked at."""
+
     releases: tuple[ReleaseFact, ...]
     unseen: str | None = None
     """Why nothing is known."""

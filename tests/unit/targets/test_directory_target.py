@@ -346,7 +346,7 @@ async def test_nothing_hidden_is_left_when_the_target_has_finished(root: Path, s
 async def test_a_target_that_finishes_long_after_its_last_deploy_has_nothing_to_wait_for(root: Path) -> None:
     target = await started(root, grace=0.05)
     for number in range(2):
-        await target.deploy("web", generation(number))
+        await target.deploy(*given("web", generation(number)))
     await anyio.sleep(0.1)
     await target.finish()
     assert sorted(os.listdir(root)) == [APPS_FILE, "web"]
