@@ -190,7 +190,7 @@ def test_fields_that_somebody_else_manages_are_taken_only_by_force(
     )
     app = "web: {type: helm, chart: ./chart, values: [{size: 3}]%s}"
     project.write(config(namespace, app % ""))
-    assert "was set by 'somebody'" in project.fails().everything
+    assert "`.data.size` was set by 'somebody', whose it is now" in project.fails().everything
     project.write(config(namespace, app % ", force_conflicts: true"))
     project.run()
     assert cluster.get("configmap", "web", namespace=namespace)["data"]["size"] == "3"

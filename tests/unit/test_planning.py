@@ -13,6 +13,13 @@ from sbkube.config.project import Project
 from sbkube.engine.stores.base import Plan, PlannedStep
 from sbkube.errors import ConfigError
 from sbkube.helm.base import HelmCrashed, RenderError
+from sbkube.helm.releases import (
+    ClusterUnreachable,
+    Forbidden,
+    NotAuthenticated,
+    NotReady,
+    WebhookUnreachable,
+)
 from sbkube.planning import (
     AppPlace,
     Asked,
@@ -201,6 +208,16 @@ def test_only_what_may_pass_is_repeated_unless_a_command_asks_for_it(tmp_path: P
     assert not stages["web:template"].retry.wants(1, refusal)
     assert stages["db:deploy"].retry.wants(3, refusal)
     assert not stages["off:deploy"].retry.wants(1, refusal)
+
+
+def test_a_deploy_outlasts_half_a_minute_without_a_server_but_no_refusal(tmp_path: Path) -> None:
+    retry = planned(project(tmp_path))["web:deploy"].retry
+    for error in (ClusterUnreachable("gone"), WebhookUnreachable("web", "shop", "gone"), HelmCrashed("gone")):
+        repeated = [failures for failures in range(1, 100) if retry.wants(failures, error)]
+        assert sum(retry.delay(failures, 0.0) for failures in repeated) > 30
+        assert sum(retry.delay(failures, 1.0) for failures in repeated) < 90
+    for refusal in (NotAuthenticated("who?"), Forbidden("web", "shop", "no"), NotReady("web", "shop", "no")):
+        assert not retry.wants(1, refusal)
 
 
 # Selections

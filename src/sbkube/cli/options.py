@@ -252,7 +252,7 @@ run_options = together(
         type=click.Choice(["rollback", "fail", "wait"]),
         metavar="WHAT",
         group=HOW,
-        help="What others left pending: rollback, fail or wait.",
+        help="What others left pending: rollback, fail, wait.",
     ),
     option("--force", is_flag=True, group=HOW, help="Deploy also what is there as it should be."),
     option("--dry-run", is_flag=True, group=HOW, help="Show what would run and why; change nothing."),

@@ -103,7 +103,13 @@ _BY_WORDS: tuple[tuple[re.Pattern[str], Make], ...] = (
             r"|too many requests|the server is currently unable to handle the request|apiserver is shutting down"
             r"|etcdserver: |request did not complete within|unable to return a response in the time allotted"
             r"|connection refused|connection reset|connection lost|i/o timeout|TLS handshake"
+            r"|unexpected error when reading response body"
         ),
+        _of_itself(ClusterUnreachable),
+    ),
+    (
+        # The watcher's connection ended, not its time: it does not say so, and knows nothing of what it waited for.
+        re.compile(r"\A(?!.*context deadline exceeded).*not ready\. status: Unknown, ", re.DOTALL),
         _of_itself(ClusterUnreachable),
     ),
     (

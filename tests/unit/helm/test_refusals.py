@@ -121,6 +121,7 @@ SAID: dict[type[HelmError], list[str]] = {
         ),
     ],
     NotReady: [
+        "resource Deployment/ns/a not ready. status: Unknown, message: \ncontext deadline exceeded",
         "resource Deployment/ns/web not ready. status: InProgress, message: Available: 0/1\ncontext deadline exceeded",
         "resource Job/ns/job not ready. status: Failed, message: Job Failed. failed: 1/1",
         "context deadline exceeded",
@@ -150,6 +151,14 @@ SAID: dict[type[HelmError], list[str]] = {
         (
             'kubernetes cluster unreachable: Get "https://no.such.host.invalid:1/version": dial tcp: lookup no.such.host.invalid: no '
             "such host"
+        ),
+        (
+            "resource ConfigMap/ns/a not ready. status: Unknown, message: \n"
+            "resource Deployment/ns/a not ready. status: Unknown, message:"
+        ),
+        (
+            "create: failed to create: unexpected error when reading response body. Please retry. Original error: "
+            "unexpected EOF"
         ),
         (
             'Kubernetes cluster unreachable: Get "https://127.0.0.1:1/version": tls: failed to verify certificate: x509: certificate '

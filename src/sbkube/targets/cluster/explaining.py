@@ -63,8 +63,12 @@ def unreachable(error: ClusterUnreachable, context: str | None) -> ClusterUnreac
             f"{who} does not take the credentials: {error.text}",
             hint="see whether those of the kubeconfig are valid still",
         )
+    if "not ready. status: Unknown" in error.text:
+        why = "it went away while the release was waited for"
+    else:
+        why = found["why"] if found else error.text
     return ClusterUnreachable(
-        f"{who} cannot be reached: {found['why'] if found else error.text}",
+        f"{who} cannot be reached: {why}",
         hint="see whether it runs and the kubeconfig leads to it; a run with `--resume` goes on",
     )
 
@@ -232,11 +236,11 @@ _RULES = (
     Rule(
         re.compile(
             r"failed (?P<hook>(pre|post)-\w+): (resource (?P<kind>\w+)/(?P<where>[^/\s]*)/(?P<object>\S+) not ready\. "
-            r"status: \w+, message: )"
+            r"status: \w+, message: ?)"
         ),
         r"its \g<hook> hook failed: \g<kind> \g<object>: ",
         "`kubectl logs {kind}/{object} -n {where}` shows what it printed",
     ),
     Rule(re.compile(r"failed ((pre|post)-\w+): "), r"its \1 hook failed: "),
-    Rule(re.compile(r"resource (\w+)/[^/\s]*/(\S+) not ready\. status: \w+, message: "), r"\1 \2: "),
+    Rule(re.compile(r"resource (\w+)/[^/\s]*/(\S+) not ready\. status: \w+, message: ?"), r"\1 \2: "),
 )
