@@ -30,7 +30,7 @@ from sbkube.targets.owned import Owner
 class Helms:
     """The Helm of a run, chosen when first needed, and what it has open; `preference` as in `choose_helm`."""
 
-    preference: str | None
+    preference: str | Helm | None
     environ: Mapping[str, str]
     reason: str | None = None
     _helm: Helm | None = None

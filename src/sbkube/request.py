@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sbkube.choosing import TargetWishes
 from sbkube.config.project import Project
 from sbkube.engine.resume import Resume
+from sbkube.helm.base import Helm
 from sbkube.planning import Asked
 from sbkube.targets.cluster.decide import PendingPolicy
 from sbkube.wiring import Workshop, open_workshop
@@ -24,8 +25,8 @@ class Request:
     """`cluster` or the path of a folder, from the current one; None: what the project says."""
     state_dir: str | None = None
     """None: `.sbkube` beside the config, or the variable SBKUBE_STATE_DIR."""
-    helm: str | None = None
-    """`embedded`, `binary` or the path of a helm; None: the first that is there."""
+    helm: str | Helm | None = None
+    """`embedded`, `binary` or the path of a helm; None: the first that is there. Or a Helm (`helm.base`), which the run closes."""
     max_parallel: int | None = None
     """The pool `work` and all steps together; None: the limits of the project."""
     fail_fast: bool = False

@@ -38,6 +38,7 @@ from sbkube.engine import (
 from sbkube.engine.step import Body
 from sbkube.engine.stores.base import Plan
 from sbkube.errors import Position, SbkubeError, is_disk_full
+from sbkube.helm.base import Helm
 from sbkube.leftovers import Attempt
 from sbkube.planning import AppPlace, Asked, StagePlan, plan_stages, readings, selection, unsuited
 from sbkube.targets.base import Target
@@ -291,7 +292,7 @@ def open_workshop(
     wishes: TargetWishes,
     *,
     state_dir: str | None = None,
-    helm: str | None = None,
+    helm: str | Helm | None = None,
 ) -> Workshop:
     """By what flags say and, where they do not, the environment and the project. Starts and touches nothing yet."""
     state = state_folder(project.folder, state_dir, environ)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import anyio
 import pytest
@@ -22,7 +21,6 @@ from sbkube.documents import dump
 from sbkube.engine import StepStatus
 from sbkube.errors import SbkubeError
 from sbkube.helm.fake import FakeHelm
-from sbkube.helm.select import Choice
 
 CONFIG = "config.yaml"
 CHART_YAML = "apiVersion: v2\nname: chart\nversion: 1.0.0\n"
@@ -189,8 +187,10 @@ def found() -> list[Finding]:
 
 def run() -> Outcome:
     # A real Helm would take most of the time here, and these charts use nothing of it.
-    with mock.patch("sbkube.choosing.choose_helm", return_value=Choice(FakeHelm(), "the fake")):
-        return anyio.run(partial(api.run, api.load(Path(), environ={}), environ={"PATH": "/usr/bin:/bin"}))
+    request = api.Request(helm=FakeHelm())
+    return anyio.run(
+        partial(api.run, api.load(Path(), environ={}), request, environ={"PATH": "/usr/bin:/bin"})
+    )
 
 
 @given(projects())

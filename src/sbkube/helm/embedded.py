@@ -225,23 +225,32 @@ async def _started(environ: Mapping[str, str]) -> _Worker:
 
 
 async def _spawned(environ: Mapping[str, str]) -> _Worker:
+    process, ours = started_program("worker", environ)
+    assert process.stderr is not None
+    with anyio.CancelScope(shield=True):  # wraps at once; cancelled in between, nobody would own the process
+        stream = await UNIXSocketStream.from_socket(ours)
+    return _Worker(process, process.stderr, stream)
+
+
+def started_program(module: str, environ: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """One of our own that runs Helm's library, `main` of a module beside this file, and our end of its socket.
+
+    It has a group of its own, which is killed with all others; what it says on stderr may be read without waiting.
+    """
     ours, theirs = socket.socketpair()
     with theirs:
         try:
-            process = start_program("worker", theirs.fileno(), environ)
+            process = _popen(module, theirs.fileno(), environ)
         except OSError as error:
             ours.close()
             raise HelmError(f"the process for Helm cannot be started: {error}") from error
     register_group(process.pid)
     assert process.stderr is not None
     os.set_blocking(process.stderr.fileno(), False)
-    with anyio.CancelScope(shield=True):  # wraps at once; cancelled in between, nobody would own the process
-        stream = await UNIXSocketStream.from_socket(ours)
-    return _Worker(process, process.stderr, stream)
+    return process, ours
 
 
-def start_program(module: str, connection: int, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """One of our own that runs Helm's library: `main` of a module beside this file."""
+def _popen(module: str, connection: int, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
     # argv[0] becomes the field manager of what Helm applies, so it is `helm`, beside the interpreter (that is how a
     # virtual environment is found). Isolated from the current folder, with the modules that we see ourselves.
     name = os.path.join(os.path.dirname(sys.executable), "helm")

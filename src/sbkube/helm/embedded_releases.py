@@ -21,8 +21,8 @@ import anyio
 from anyio.abc import UNIXSocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from sbkube.helm.base import LARGEST_ANSWER, HelmCrashed, HelmError, HelmMissing, HelmTimeout, as_json
-from sbkube.helm.embedded import START_LIMIT, start_program
+from sbkube.helm.base import LARGEST_ANSWER, HelmCrashed, HelmMissing, HelmTimeout, as_json
+from sbkube.helm.embedded import START_LIMIT, started_program
 from sbkube.helm.looking import (
     NAME,
     Query,
@@ -49,7 +49,7 @@ from sbkube.helm.releases import (
     Wait,
     own_labels,
 )
-from sbkube.process import Exit, forget_group, register_group, signal_group
+from sbkube.process import Exit, forget_group, signal_group
 
 _WAITS: Mapping[Wait, str] = {
     "watcher": "watcher",
@@ -250,16 +250,7 @@ class _Worker:
 
 
 async def _started(environ: Mapping[str, str]) -> _Worker:
-    ours, theirs = socket.socketpair()
-    with theirs:
-        try:
-            process = start_program("release_worker", theirs.fileno(), environ)
-        except OSError as error:
-            ours.close()
-            raise HelmError(f"the process for Helm cannot be started: {error}") from error
-    register_group(process.pid)
-    assert process.stderr is not None
-    os.set_blocking(process.stderr.fileno(), False)
+    process, ours = started_program("release_worker", environ)
     worker = _Worker(process, ours)
     try:
         ours.setblocking(False)

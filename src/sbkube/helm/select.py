@@ -17,8 +17,10 @@ class Choice:
     reason: str
 
 
-def choose_helm(preference: str | None, environ: Mapping[str, str]) -> Choice:
-    """`embedded`, `binary`, a path, or None for the first that is there, in this order."""
+def choose_helm(preference: str | Helm | None, environ: Mapping[str, str]) -> Choice:
+    """`embedded`, `binary`, a path, or None for the first that is there, in this order; or a Helm as it is."""
+    if isinstance(preference, Helm):
+        return Choice(preference, "a Helm that was handed over")
     if preference == "embedded":
         return _embedded(environ, "asked for by `--helm embedded`")
     if preference == "binary":

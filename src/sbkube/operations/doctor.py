@@ -13,6 +13,7 @@ import anyio
 from sbkube.config.project import Project
 from sbkube.engine import EngineError, ExecutionState, FileStore, RunStatus, StepStatus
 from sbkube.errors import SbkubeError
+from sbkube.helm.base import Helm
 from sbkube.helm.looking import Server
 from sbkube.helm.releases import ClusterUnreachable, Release, ReleaseStatus
 from sbkube.locking import lock_place
@@ -40,7 +41,7 @@ async def doctor(
     opened: Callable[[Project], Workshop],
     target: str | None = None,
     state_dir: str | None = None,
-    helm: str | None = None,
+    helm: str | Helm | None = None,
 ) -> list[Diagnosis]:
     """`opened` puts together what a run works with, and may raise what is wrong with that."""
     if project is None:

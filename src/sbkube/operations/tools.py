@@ -13,7 +13,7 @@ from sbkube.apps.git import GitApp
 from sbkube.apps.helm import HelmApp
 from sbkube.apps.kustomize import KustomizeApp, find_kustomize
 from sbkube.config.project import Project
-from sbkube.helm.base import HelmError, HelmMissing
+from sbkube.helm.base import Helm, HelmError, HelmMissing
 from sbkube.helm.select import choose_helm
 from sbkube.process import CannotStart, CommandTimedOut, run_process
 
@@ -23,7 +23,7 @@ PATIENCE = 15.0  # seconds for a program to say its version
 
 
 async def tools(
-    project: Project | None, target: str | None, environ: Mapping[str, str], helm: str | None
+    project: Project | None, target: str | None, environ: Mapping[str, str], helm: str | Helm | None
 ) -> list[Diagnosis]:
     """`target` is `cluster`, a folder, or None where nobody knows."""
     apps = [app for app in project.apps.values() if app.enabled] if project is not None else []
@@ -45,7 +45,7 @@ def _has(apps: Iterable[object], kind: type) -> bool:
     return any(isinstance(app, kind) for app in apps)
 
 
-async def _helm(preference: str | None, environ: Mapping[str, str], *, is_needed: bool) -> Diagnosis:
+async def _helm(preference: str | Helm | None, environ: Mapping[str, str], *, is_needed: bool) -> Diagnosis:
     try:
         choice = choose_helm(preference or environ.get("SBKUBE_HELM") or None, environ)
     except HelmMissing as error:

@@ -12,6 +12,7 @@ from sbkube.helm import select
 from sbkube.helm.base import HelmMissing
 from sbkube.helm.binary import BinaryHelm
 from sbkube.helm.embedded import EmbeddedHelm
+from sbkube.helm.fake import FakeHelm
 from sbkube.helm.select import choose_helm
 
 
@@ -94,3 +95,8 @@ def test_the_worker_imports_little() -> None:
         "assert not {'anyio', 'asyncio', 'helm_python', 'yaml', 'pydantic', 'rich'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", check], check=True)
+
+
+def test_a_helm_that_a_program_hands_over_is_taken_as_it_is() -> None:
+    own = FakeHelm()
+    assert choose_helm(own, {"PATH": "/nowhere"}).helm is own
