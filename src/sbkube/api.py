@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, replace
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from dataclasses import dataclass, fields, replace
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.to_thread import run_sync
@@ -40,21 +42,22 @@ from sbkube.engine.stores.files import FileReader
 from sbkube.errors import SbkubeError
 from sbkube.helm.base import HelmError
 from sbkube.leftovers import Attempt, Leftover, find_leftovers
-from sbkube.locking import Waiting, alone
-from sbkube.operations import pruning
-from sbkube.operations.changes import Change, Changed, Changes
-from sbkube.operations.commands import delete, prune, rollback, upgrading
-from sbkube.operations.comparing import ObjectChange
-from sbkube.operations.diagnosis import Diagnosis
-from sbkube.operations.diff import AppDiff, Diff
-from sbkube.operations.facts import LiveFacts, ReleaseFact, live_facts, reach
-from sbkube.operations.live import Live, LiveRelease, Verified
-from sbkube.operations.looks import diff, doctor, live, verify
 from sbkube.planning import Asked, unsuited
 from sbkube.request import EVERYTHING, Request, workshop_of
-from sbkube.targets.cluster.lease import LockHeld, LockLost
-from sbkube.targets.cluster.target import ClusterTarget
 from sbkube.wiring import Planned, Workshop, limits_of, state_folder
+
+if TYPE_CHECKING:
+    from sbkube.operations.changes import Change, Changed, Changes
+    from sbkube.operations.commands import delete, prune, rollback, upgrading
+    from sbkube.operations.comparing import ObjectChange
+    from sbkube.operations.diagnosis import Diagnosis
+    from sbkube.operations.diff import AppDiff, Diff
+    from sbkube.operations.facts import LiveFacts, ReleaseFact
+    from sbkube.operations.live import Live, LiveRelease, Verified
+    from sbkube.operations.looks import diff, doctor, live, verify
+    from sbkube.targets.cluster.holding import Held
+    from sbkube.targets.cluster.lease import LockHeld, LockLost
+    from sbkube.targets.cluster.target import ClusterTarget
 
 __all__ = [
     "EVERYTHING",
@@ -95,6 +98,27 @@ __all__ = [
     "upgrading",
     "verify",
 ]
+
+# What only some commands need, loaded when it is first asked for: a run into a folder would pay a third more to start.
+_LATER = {
+    "sbkube.operations.changes": ("Change", "Changed", "Changes"),
+    "sbkube.operations.commands": ("delete", "prune", "rollback", "upgrading"),
+    "sbkube.operations.comparing": ("ObjectChange",),
+    "sbkube.operations.diagnosis": ("Diagnosis",),
+    "sbkube.operations.diff": ("AppDiff", "Diff"),
+    "sbkube.operations.facts": ("LiveFacts", "ReleaseFact"),
+    "sbkube.operations.live": ("Live", "LiveRelease", "Verified"),
+    "sbkube.operations.looks": ("diff", "doctor", "live", "verify"),
+    "sbkube.targets.cluster.lease": ("LockHeld", "LockLost"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _LATER.items():
+        if name in names:
+            globals().update((each, getattr(import_module(module), each)) for each in names)
+            return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +211,7 @@ async def plan(
 async def _preview(workshop: Workshop, request: Request) -> Preview:
     project, reader = workshop.project, FileStore.read(workshop.state)
     cluster = workshop.cluster
-    unseen = await reach(cluster) if cluster is not None else None
+    unseen = await _out_of_reach(cluster) if cluster is not None else None
     previous = await reader.latest(project.profile)
     planned = await workshop.plan(request.asked, await _plan_of(reader, previous))
     leftovers = await _leftovers(previous)
@@ -195,10 +219,20 @@ async def _preview(workshop: Workshop, request: Request) -> Preview:
     decision, _ = await consider(previous, planned.graph, resume=request.resume, select=select)
     changed = _changes(decision, planned, await _plans(reader, previous))
     pruned = await workshop.would_prune(request.asked)
-    live = None
-    if cluster is not None:
-        live = LiveFacts((), unseen) if unseen else await live_facts(workshop, cluster, request.asked)
-    return Preview(planned, decision, previous, changed, pruned, leftovers, live)
+    facts = await _facts(workshop, cluster, request.asked, unseen) if cluster is not None else None
+    return Preview(planned, decision, previous, changed, pruned, leftovers, facts)
+
+
+async def _out_of_reach(cluster: ClusterTarget) -> str | None:
+    from sbkube.operations.facts import reach
+
+    return await reach(cluster)
+
+
+async def _facts(workshop: Workshop, cluster: ClusterTarget, asked: Asked, unseen: str | None) -> LiveFacts:
+    from sbkube.operations.facts import LiveFacts, live_facts
+
+    return LiveFacts((), unseen) if unseen else await live_facts(workshop, cluster, asked)
 
 
 def _changes(decision: Decision, planned: Planned, plans: Mapping[int, Plan | None]) -> dict[str, list[str]]:
@@ -284,9 +318,7 @@ async def run(
     async with AsyncExitStack() as opened:
         store = await opened.enter_async_context(FileStore.open(workshop.state))
         opened.push_async_callback(_close, workshop)
-        held = await opened.enter_async_context(
-            alone(project, workshop.target, Waiting(request.wait_lock, on_held), control.stop)
-        )
+        held = await opened.enter_async_context(_alone(workshop, request, on_held, control))
         # Once more: nothing of this run writes any more when another may take the lock.
         opened.push_async_callback(_close, workshop)
         if await _is_outdated(known, reader, project, workshop) or (held is not None and held.waited):
@@ -318,10 +350,22 @@ async def run(
     )
 
 
+def _alone(
+    workshop: Workshop, request: Request, on_held: Callable[[LockHeld], None] | None, control: RunControl
+) -> AbstractAsyncContextManager[Held | None]:
+    if workshop.target.kind != "cluster":
+        return nullcontext()
+    from sbkube.locking import Waiting, alone
+
+    return alone(workshop.project, workshop.target, Waiting(request.wait_lock, on_held), control.stop)
+
+
 async def _left_behind(workshop: Workshop, state: ExecutionState, asked: Asked) -> tuple[str, ...]:
-    target = workshop.target
-    if not isinstance(target, ClusterTarget) or asked.is_partial or not state.is_complete:
+    target = workshop.cluster_target
+    if target is None or asked.is_partial or not state.is_complete:
         return ()
+    from sbkube.operations import pruning
+
     try:
         listed = await target.listed()
     except HelmError:
@@ -380,8 +424,14 @@ def _policy(project: Project, request: Request) -> FailurePolicy:
 
 def _given(request: Request) -> dict[str, object]:
     """What differs from a plain run, for people who read the journal."""
-    plain, given = ({**asdict(one), **asdict(one.asked)} for one in (Request(), request))
+    plain, given = ({**_fields(one), **_fields(one.asked)} for one in (Request(), request))
+    if not isinstance(request.helm, str | None):
+        given["helm"] = "handed over"
     return {name: value for name, value in given.items() if name != "asked" and value != plain[name]}
+
+
+def _fields(one: Request | Asked) -> dict[str, Any]:
+    return {field.name: getattr(one, field.name) for field in fields(one)}
 
 
 def _config_file(project: Project) -> str:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -15,15 +16,12 @@ from sbkube.errors import NotYet
 from sbkube.helm.base import Helm
 from sbkube.helm.releases import Cluster, Releases
 from sbkube.helm.select import choose_helm
-from sbkube.locking import lock_place
-from sbkube.targets.base import Target
-from sbkube.targets.cluster.decide import PendingPolicy
-from sbkube.targets.cluster.identity import Identities
-from sbkube.targets.cluster.kubeconfig import resolve
-from sbkube.targets.cluster.kubectl import Kubectl
-from sbkube.targets.cluster.target import ClusterTarget
+from sbkube.targets.base import PendingPolicy, Target
 from sbkube.targets.directory import DirectoryTarget
 from sbkube.targets.owned import Owner
+
+if TYPE_CHECKING:
+    from sbkube.targets.cluster.target import ClusterTarget
 
 
 @dataclass(slots=True)
@@ -82,6 +80,8 @@ def choose_target(project: Project, wishes: TargetWishes, state: Path, helms: He
 
 
 def cluster_of(project: Project, environ: Mapping[str, str]) -> Cluster:
+    from sbkube.targets.cluster.kubeconfig import resolve
+
     settings = project.settings
     return resolve(
         settings.kubeconfig,
@@ -93,6 +93,12 @@ def cluster_of(project: Project, environ: Mapping[str, str]) -> Cluster:
 
 
 def _cluster(project: Project, wishes: TargetWishes, state: Path, helms: Helms) -> ClusterTarget:
+    # Here, since whoever renders into a folder should not wait for what only a cluster needs.
+    from sbkube.locking import lock_place
+    from sbkube.targets.cluster.identity import Identities
+    from sbkube.targets.cluster.kubectl import Kubectl
+    from sbkube.targets.cluster.target import ClusterTarget
+
     cluster = cluster_of(project, helms.environ)
     _refuse_other_contexts(project, cluster)
     namespaces = {project.namespace, *(app.namespace for app in project.apps.values() if app.namespace)}

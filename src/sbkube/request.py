@@ -10,7 +10,7 @@ from sbkube.config.project import Project
 from sbkube.engine.resume import Resume
 from sbkube.helm.base import Helm
 from sbkube.planning import Asked
-from sbkube.targets.cluster.decide import PendingPolicy
+from sbkube.targets.base import PendingPolicy
 from sbkube.wiring import Workshop, open_workshop
 
 EVERYTHING = Asked()
@@ -39,7 +39,7 @@ class Request:
     wait_lock: float = 0.0
     """Seconds to wait for the project's lock in the cluster while another holds it."""
     pending: PendingPolicy = "ours"
-    """What to do with a release that a killed Helm left `pending-*`; see `targets.cluster.decide`."""
+    """What to do with a release that a killed Helm left `pending-*`; see `targets.base`."""
 
     @property
     def resume(self) -> Resume:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import anyio
@@ -42,7 +43,9 @@ from sbkube.helm.base import Helm
 from sbkube.leftovers import Attempt
 from sbkube.planning import AppPlace, Asked, StagePlan, plan_stages, readings, selection, unsuited
 from sbkube.targets.base import Target
-from sbkube.targets.cluster.target import ClusterTarget
+
+if TYPE_CHECKING:
+    from sbkube.targets.cluster.target import ClusterTarget
 
 STATE_FOLDER = ".sbkube"
 WORK, DEPLOY = 8, 64
@@ -116,7 +119,16 @@ class Workshop:
     def cluster(self) -> ClusterTarget | None:
         """The target, if it is a cluster and an app has objects for it."""
         deploys = any(app.enabled and app.is_deployed for app in self.project.apps.values())
-        return self.target if deploys and isinstance(self.target, ClusterTarget) else None
+        return self.cluster_target if deploys else None
+
+    @property
+    def cluster_target(self) -> ClusterTarget | None:
+        if self.target.kind != "cluster":
+            return None
+        from sbkube.targets.cluster.target import ClusterTarget
+
+        assert isinstance(self.target, ClusterTarget)
+        return self.target
 
     def choose_helm(self) -> None:
         """Raises `HelmMissing` before anything runs if an app needs Helm and there is none."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from sbkube.config.project import Project
 from sbkube.engine import Event, FileStore, NeedsNotMet, RunControl, RunLocked, StepsFailed, StepStatus
 from sbkube.errors import ConfigError, NotYet
 from sbkube.helm.base import HelmMissing
+from sbkube.helm.fake import FakeHelm
 from sbkube.wiring import limits_of
 
 pytestmark = pytest.mark.anyio
@@ -251,3 +254,35 @@ async def test_flags_limit_more_than_files(
         load(folder, effect("a"), top=f"target: {{directory: out}}\n{top}"), request_.max_parallel
     )
     assert (limits.total, limits.pools["work"], limits.pools["deploy"]) == (total, work, 64)
+
+
+async def test_a_helm_of_ones_own_is_used_closed_and_named_in_the_journal_by_no_more_than_that(
+    folder: Path,
+) -> None:
+    (folder / "c/templates").mkdir(parents=True)
+    (folder / "c/Chart.yaml").write_text("apiVersion: v2\nname: c\nversion: 1.0.0\n")
+    (folder / "c/templates/a.yaml").write_text(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: {{ .Release.Name }}}\n"
+    )
+    project, own = load(folder, "  a: {type: helm, chart: ./c}\n"), FakeHelm()
+    outcome = await api.run(project, Request(helm=own), environ=ENV)
+    assert outcome.state.is_complete
+    assert [request.release for request in own.requests] == ["a"]
+    (journal,) = (folder / ".sbkube/journal").iterdir()
+    assert json.loads(journal.read_text().splitlines()[0])["command"] == {"helm": "handed over"}
+
+
+def test_what_only_a_cluster_needs_is_loaded_when_it_is_first_asked_for() -> None:
+    program = (
+        "import sys; from sbkube import api; api.run;"
+        "early = [name for name in sys.modules if name.startswith(('sbkube.operations', 'sbkube.targets.cluster.'))];"
+        "assert not early, early;"
+        "api.delete; assert 'sbkube.operations.deleting' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_every_name_at_the_door_is_there_and_no_other() -> None:
+    assert all(getattr(api, name) is not None for name in api.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'destroy'"):
+        api.destroy  # noqa: B018

@@ -23,6 +23,8 @@ class Manifests:
 
 
 Crds = Literal["install", "upgrade", "skip"]
+PendingPolicy = Literal["ours", "rollback", "fail", "wait"]
+"""What to do with a pending release: unlock it if it is `ours`, whosever it is, never; or wait for its end."""
 Log = Callable[[str], Awaitable[None]]
 """Takes one line for the log of the step."""
 

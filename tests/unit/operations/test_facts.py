@@ -8,7 +8,8 @@ import pytest
 
 from sbkube.helm.releases import Cluster, Release, ReleaseStatus
 from sbkube.operations.facts import would_of
-from sbkube.targets.cluster.decide import OWNER, REVISION, PendingPolicy
+from sbkube.targets.base import PendingPolicy
+from sbkube.targets.cluster.decide import OWNER, REVISION
 from sbkube.targets.cluster.identity import Identities
 from sbkube.targets.cluster.target import ClusterTarget
 

@@ -11,9 +11,9 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from sbkube.helm.releases import Release, ReleaseStatus
+from sbkube.targets.base import PendingPolicy
 
 DIGEST = "sbkube.dev/digest"
 REVISION = "sbkube.dev/rev"
@@ -24,9 +24,6 @@ APP = "sbkube.dev/app"
 PROFILE = "sbkube.dev/profile"
 PRUNE = "sbkube.dev/prune"
 _LABEL = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
-
-PendingPolicy = Literal["ours", "rollback", "fail", "wait"]
-"""What to do with a pending release: unlock it if it is `ours`, whosever it is, never; or wait for its end."""
 
 
 @dataclass(frozen=True, slots=True)

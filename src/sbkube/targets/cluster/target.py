@@ -36,7 +36,7 @@ from sbkube.helm.releases import (
     RollbackRequest,
     UninstallRequest,
 )
-from sbkube.targets.base import Deployed, Deployment, Log, Manifests, ObjectAction
+from sbkube.targets.base import Deployed, Deployment, Log, Manifests, ObjectAction, PendingPolicy
 
 from .adoption import adopt
 from .crds import releases_before
@@ -45,7 +45,6 @@ from .decide import (
     FinishUninstall,
     Install,
     Locked,
-    PendingPolicy,
     Taken,
     Unchanged,
     Unlock,
