@@ -42,7 +42,7 @@ def project(kubeconfig: Path, control_plane: ControlPlane, namespace: str, tmp_p
         {
             "config.yaml": f"namespace: {namespace}\napps:\n"
             "  web: {type: yaml, manifests: [web.yaml], create_namespace: true}\n"
-            "  do: {type: action, actions: [{path: done.yaml}]}\n",
+            "  do: {type: action, actions: [{path: done.yaml}], depends_on: [web]}\n",
             "web.yaml": json.dumps(objects.config_map("web")),
             "done.yaml": json.dumps(objects.config_map("done")),
         }
