@@ -18,6 +18,7 @@ from sbkube.config.project import Project
 from sbkube.engine import Retry, Selection
 from sbkube.engine.stores.base import Plan
 from sbkube.errors import ConfigError, Position
+from sbkube.fetch.errors import FetchError
 from sbkube.helm.base import HelmCrashed
 from sbkube.helm.releases import ClusterUnreachable, NotAuthenticated, WebhookUnreachable
 from sbkube.targets.base import NeedsCluster
@@ -113,6 +114,8 @@ class StagePlan:
 
 
 def is_transient(error: Exception) -> bool:
+    if isinstance(error, FetchError):
+        return error.transient
     return isinstance(error, HelmCrashed | ClusterUnreachable | WebhookUnreachable) and not isinstance(
         error, NotAuthenticated
     )

@@ -12,6 +12,7 @@ from sbkube.config.loading import load_project
 from sbkube.config.project import Project
 from sbkube.engine.stores.base import Plan, PlannedStep
 from sbkube.errors import ConfigError
+from sbkube.fetch.errors import FetchError, NotThere, Unreachable
 from sbkube.helm.base import HelmCrashed, RenderError
 from sbkube.helm.releases import (
     ClusterUnreachable,
@@ -218,6 +219,13 @@ def test_a_deploy_outlasts_half_a_minute_without_a_server_but_no_refusal(tmp_pat
         assert sum(retry.delay(failures, 1.0) for failures in repeated) < 90
     for refusal in (NotAuthenticated("who?"), Forbidden("web", "shop", "no"), NotReady("web", "shop", "no")):
         assert not retry.wants(1, refusal)
+
+
+def test_what_is_fetched_is_tried_again_only_if_that_may_help(tmp_path: Path) -> None:
+    retry = planned(project(tmp_path))["web:prepare"].retry
+    assert retry.wants(1, Unreachable("connection reset"))
+    assert retry.wants(1, FetchError("answered 503", transient=True))
+    assert not retry.wants(1, NotThere("no such chart"))
 
 
 # Selections

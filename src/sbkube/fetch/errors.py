@@ -1,0 +1,45 @@
+"""Why something could not be fetched, and whether it is worth another try."""
+
+from __future__ import annotations
+
+from sbkube.errors import Position, SbkubeError
+
+
+class FetchError(SbkubeError):
+    """Of one source. It never holds a credential: who raises it redacts what it quotes."""
+
+    transient = False
+    """Whether the same may succeed in a moment, by itself."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        where: Position | None = None,
+        transient: bool | None = None,
+        after: float | None = None,
+    ) -> None:
+        """`after`: the seconds that the other side asked us to wait before the next try."""
+        super().__init__(message, hint=hint, where=where)
+        if transient is not None:
+            self.transient = transient
+        self.after = after
+
+
+class Unreachable(FetchError):
+    """The other side did not answer, or broke off."""
+
+    transient = True
+
+
+class NotThere(FetchError):
+    """The other side answered that there is no such thing."""
+
+
+class AccessRefused(FetchError):
+    """Without the right credentials it is not given."""
+
+
+class Mismatch(FetchError):
+    """What came is not what was pinned or promised."""
