@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,7 +102,7 @@ def _cluster(project: Project, wishes: TargetWishes, state: Path, helms: Helms) 
 
     cluster = cluster_of(project, helms.environ)
     _refuse_other_contexts(project, cluster)
-    namespaces = {project.namespace, *(app.namespace for app in project.apps.values() if app.namespace)}
+    deployed = [app.namespace or project.namespace for app in project.apps.values() if app.is_deployed]
     return ClusterTarget(
         cluster,
         lambda: helms.releases(cluster),
@@ -109,7 +110,7 @@ def _cluster(project: Project, wishes: TargetWishes, state: Path, helms: Helms) 
         scratch=state / "charts",
         owner=lambda: _owner(state),
         identities=Identities(state / "cluster.json", project.profile),
-        namespaces=sorted(namespaces),
+        namespaces=Counter((project.namespace, *deployed)),
         force=wishes.force,
         pending=wishes.pending,
         accept_change=wishes.accept_change,

@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from sbkube.targets.cluster.target import ClusterTarget
 
 STATE_FOLDER = ".sbkube"
-WORK, DEPLOY = 8, 64
-"""Default sizes of the pools: `work` (prepare, build, commands) and `deploy`; `render` is one a core."""
+WORK, DEPLOY = 8, 256
+"""Default sizes of the pools: `work` (prepare, build, commands) and `deploy`, mostly waiting; `render` is one a core."""
 _KEY_SIZE = 32
 _OUTPUTS_ARE_KEPT = 7 * 24 * 3600.0
 """Seconds for which an output that nothing refers to stays: another profile may go back to it."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -46,6 +47,8 @@ _STATES = ("deployed", "failed", "pending", "superseded", "uninstalled", "uninst
 _MISLEADING = re.compile(r"HELM_(KUBE\w+|NAMESPACE|DEBUG)")
 """Variables by which Helm would go to another cluster than the one we say, or add to what it says."""
 
+MOST_PROCESSES = 64
+"""That wait for readiness at once, each with some 40 MB of its own."""
 
 _Several = list[Release]  # in the class `list` is a method
 
@@ -61,6 +64,7 @@ class BinaryReleases:
         self._kubectl = shutil.which("kubectl", path=environ.get("PATH"))
         self._known: Flavour | None = None
         self._asking = anyio.Lock()
+        self._changing = anyio.CapacityLimiter(MOST_PROCESSES)
 
     async def install(self, request: DeployRequest) -> Release:
         return await self._deploy("install", request)
@@ -69,7 +73,7 @@ class BinaryReleases:
         return await self._deploy("upgrade", request)
 
     async def rollback(self, request: RollbackRequest) -> Release:
-        with scratch() as folder:
+        async with self._turn() as folder:
             flags = [*rollback_flags(request, await self._flavour())]
             limit = request.time_limit or request.timeout + BESIDES
             names = [request.name, str(request.revision)]
@@ -78,7 +82,7 @@ class BinaryReleases:
         return made
 
     async def uninstall(self, request: UninstallRequest) -> bool:
-        with scratch() as folder:
+        async with self._turn() as folder:
             flags = [*uninstall_flags(request, await self._flavour())]
             limit = request.time_limit or request.timeout + BESIDES
             try:
@@ -137,9 +141,16 @@ class BinaryReleases:
 
     # Calls
 
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[Path]:
+        """To change something, which may wait for long; whoever only looks has none to wait for."""
+        async with self._changing:
+            with scratch() as folder:
+                yield folder
+
     async def _deploy(self, how: Literal["install", "upgrade"], request: DeployRequest) -> Release:
         helm = await self._flavour()
-        with scratch() as folder:
+        async with self._turn() as folder:
             flags = [*deploy_flags(request, helm, is_install=how == "install"), "--output=json"]
             values = f"--values={values_file(folder, request.values, request.chart)}"
             printed = await self._at(

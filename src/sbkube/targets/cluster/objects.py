@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,19 @@ class ClusterObject:
     @property
     def is_crd(self) -> bool:
         return self.id.kind == CRD
+
+
+_BUILT_IN = re.compile(
+    r"[a-z]*|(admissionregistration|apiextensions|apiregistration|authentication|authorization|certificates"
+    r"|coordination|discovery|events|flowcontrol\.apiserver|internal\.apiserver|networking|node|policy|rbac\.authorization"
+    r"|resource|scheduling|storage|storagemigration)\.k8s\.io"
+)
+"""API groups of Kubernetes itself: those without a dot, and these."""
+
+
+def is_built_in(id: ObjectId) -> bool:
+    """Whether Kubernetes itself has its kind, so that Helm knows without a watcher when it is ready."""
+    return _BUILT_IN.fullmatch(id.group) is not None
 
 
 class Unreleasable(SbkubeError):

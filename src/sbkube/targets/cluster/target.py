@@ -61,13 +61,13 @@ from .identity import Identities, refuse_another_cluster
 from .kubeconfig import pinning
 from .kubectl import Kubectl, KubectlMissing
 from .namespaces import Namespaces
-from .objects import objects_of, refuse_duplicates
+from .objects import is_built_in, objects_of, refuse_duplicates
 from .others import AnotherChart, PendingElsewhere
 from .unready import Watch
 from .wrapping import wrap
 
-MOST_WATCHERS = 30
-"""Waits of Helm's watcher in one namespace: each holds every object of the kinds it waits for there."""
+MOST_WATCHED = 600
+"""Releases that Helm's watchers see at once, all of them together: each holds every object of its kinds in its namespace."""
 Waiting = TypeVar("Waiting", DeployRequest, RollbackRequest)
 TURNS = 6
 """Decisions of one deploy before it gives up: unlock, install, and some for what others do meanwhile."""
@@ -85,8 +85,8 @@ class ClusterTarget:
     scratch: Path
     owner: Callable[[], str]
     identities: Identities
-    namespaces: Sequence[str] = ()
-    """Where releases may be, for those who may not list them everywhere."""
+    namespaces: Mapping[str, int] = field(default_factory=dict)
+    """Where releases may be, for those who may not list them everywhere; and how many the project has there."""
     force: bool = False
     pending: PendingPolicy = "ours"
     accept_change: bool = False
@@ -99,7 +99,7 @@ class ClusterTarget:
     _known: dict[tuple[str, str], Release] | None = field(default=None, init=False)
     _looking: anyio.Lock = field(default_factory=anyio.Lock, init=False)
     _busy: dict[tuple[str, str], anyio.Lock] = field(default_factory=dict, init=False)
-    _watching: dict[str, int] = field(default_factory=dict, init=False)
+    _watched: int = field(default=0, init=False)
     _watch: Watch = field(default_factory=Watch, init=False)
     _namespaces: Namespaces = field(init=False)
 
@@ -221,7 +221,7 @@ class ClusterTarget:
         then = await releases.get(request.name, request.namespace, request.revision)
         rendered = Manifests() if then is None else Manifests(manifests=then.manifest, hooks=then.hooks)
         watched = Deployment(request.name, request.name, request.namespace, rendered)
-        async with self._turn_to_wait(request) as waiting:
+        async with self._turn_to_wait(request, watched) as waiting:
             return await self._watch.during(partial(releases.rollback, waiting), releases, watched, log)
 
     # One deploy
@@ -289,20 +289,24 @@ class ClusterTarget:
         releases = await self.releases()
         await self._namespaces.ensure(deployment, releases, log)
         request = request_of(deployment, chart, wanted, 1 if now is None else now.revision + 1)
+        act, action = releases.upgrade, "upgraded"
         if isinstance(decision, Install):
-            adopted = await adopt(releases, self.kubectl, deployment, log)
-            request = replace(request, replace=decision.replace, take_ownership=adopted)
-            # Undoing it would delete what was running before.
-            request = replace(request, atomic=request.atomic and not adopted)
-            made = await self._waited_for(releases.install, request, deployment, log)
-            return _deployed(made, wanted, before, "installed")
+            act, action = releases.install, "installed"
+            request = replace(request, replace=decision.replace)
+            if request.atomic or deployment.manifests.crds:
+                # Undoing it would delete what was running before, and CRDs Helm installs before it looks.
+                request = await self._taking_over(request, deployment, log)
         try:
-            made = await self._waited_for(releases.upgrade, request, deployment, log)
+            made = await self._waited_for(act, request, deployment, log)
         except OwnedByOther:
-            # Helm looks before it changes anything. An object that is new in the app may be there already.
-            request = replace(request, take_ownership=await adopt(releases, self.kubectl, deployment, log))
-            made = await self._waited_for(releases.upgrade, request, deployment, log)
-        return _deployed(made, wanted, before, "upgraded")
+            # Helm looks before it changes anything: the objects of nearly every release are nobody's yet, or its own.
+            request = await self._taking_over(request, deployment, log)
+            made = await self._waited_for(act, request, deployment, log)
+        return _deployed(made, wanted, before, action)
+
+    async def _taking_over(self, request: DeployRequest, deployment: Deployment, log: Log) -> DeployRequest:
+        adopted = await adopt(await self.releases(), self.kubectl, deployment, log)
+        return replace(request, take_ownership=adopted, atomic=request.atomic and not adopted)
 
     async def _waited_for(
         self,
@@ -311,25 +315,28 @@ class ClusterTarget:
         deployment: Deployment,
         log: Log,
     ) -> Release:
-        async with self._turn_to_wait(request) as waiting:
+        async with self._turn_to_wait(request, deployment) as waiting:
             return await self._watch.during(partial(act, waiting), await self.releases(), deployment, log)
 
     @asynccontextmanager
-    async def _turn_to_wait(self, request: Waiting) -> AsyncIterator[Waiting]:
-        """Helm's watcher while few wait in a namespace: each holds every object of its kinds there."""
+    async def _turn_to_wait(self, request: Waiting, deployment: Deployment) -> AsyncIterator[Waiting]:
+        """Helm's watcher while that costs little, else its older way to wait, where that sees as much."""
+        seen = self._releases_in(request.namespace)
         if request.wait != "watcher":
             yield request
-            return
-        namespace = request.namespace
-        watching = self._watching.get(namespace, 0)
-        if watching >= MOST_WATCHERS and not request.wait_for_jobs:
+        elif self._watched + seen > MOST_WATCHED and _is_seen_without_watcher(request, deployment):
             yield replace(request, wait="legacy")
-            return
-        self._watching[namespace] = watching + 1
-        try:
-            yield request
-        finally:
-            self._watching[namespace] -= 1
+        else:
+            self._watched += seen
+            try:
+                yield request
+            finally:
+                self._watched -= seen
+
+    def _releases_in(self, namespace: str) -> int:
+        """Those there, or those that will be once everything is deployed."""
+        there = sum(known == namespace for known, _ in self._known or ())
+        return max(1, there, self.namespaces.get(namespace, 0))
 
     # What is there
 
@@ -375,6 +382,13 @@ def request_of(deployment: Deployment, chart: Path, wanted: Wanted, revision: in
         skip_crds=options.crds != "install",
         force_conflicts=options.force_conflicts,
     )
+
+
+def _is_seen_without_watcher(request: DeployRequest | RollbackRequest, deployment: Deployment) -> bool:
+    """Helm's older way takes every custom resource for ready, and an install undone after it fails to be undone."""
+    if request.wait_for_jobs or (isinstance(request, DeployRequest) and request.atomic):
+        return False
+    return all(is_built_in(one.id) for one in objects_of(deployment.manifests.manifests))
 
 
 @asynccontextmanager

@@ -1,0 +1,157 @@
+"""How apps become releases of a cluster, told by what Helm is asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+from sbkube.helm.fake import FakeHelm
+from sbkube.helm.fake_cluster import FakeCluster
+from sbkube.helm.releases import Cluster, DeployRequest, OwnedByOther, Releases
+from sbkube.targets.base import Deployment, DeployOptions, Manifests
+from sbkube.targets.cluster.identity import Identities
+from sbkube.targets.cluster.target import MOST_WATCHED, ClusterTarget
+
+pytestmark = pytest.mark.anyio
+
+CUSTOM = {"apiVersion": "acme.io/v1", "kind": "Widget"}
+CRD = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "widgets.acme.io"},
+}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def helm() -> FakeHelm:
+    return FakeHelm()
+
+
+@pytest.fixture
+def cluster(helm: FakeHelm) -> FakeCluster:
+    cluster = helm.cluster()
+    cluster.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}})
+    return cluster
+
+
+def target(helm: FakeHelm, folder: Path, namespaces: Mapping[str, int]) -> ClusterTarget:
+    async def releases() -> Releases:
+        return helm.releases(Cluster())
+
+    identities = Identities(folder / "cluster.json", None)
+    return ClusterTarget(
+        Cluster(), releases, None, folder / "scratch", lambda: "us", identities, namespaces=namespaces
+    )
+
+
+def app(folder: Path, name: str, *objects: Mapping[str, Any], **options: Any) -> Deployment:
+    """Of a chart with these objects, or with one ConfigMap."""
+    whole = [
+        {"metadata": {"name": name}, **one} for one in objects or ({"apiVersion": "v1", "kind": "ConfigMap"},)
+    ]
+    text = "".join(f"---\n{json.dumps(one)}\n" for one in whole)
+    chart = folder / "charts" / name
+    (chart / "templates").mkdir(parents=True)
+    (chart / "Chart.yaml").write_text(f"apiVersion: v2\nname: {name}\nversion: 1.0.0\n")
+    (chart / "templates/all.yaml").write_text(text)
+    crds = options.pop("has_crds", "")
+    return Deployment(
+        name, name, "default", Manifests(manifests=text, crds=crds), chart, options=DeployOptions(**options)
+    )
+
+
+async def log(_: str) -> None: ...
+
+
+def requests(cluster: FakeCluster) -> dict[str, DeployRequest]:
+    """The last for each release."""
+    return {
+        call.request.name: call.request for call in cluster.calls if isinstance(call.request, DeployRequest)
+    }
+
+
+async def all_at_once(target: ClusterTarget, cluster: FakeCluster, *apps: Deployment) -> dict[str, str]:
+    """How Helm is asked to wait for each, while none becomes ready."""
+    for one in apps:
+        cluster.hold(one.release)
+    async with anyio.create_task_group() as tasks:
+        for one in apps:
+            tasks.start_soon(target.deploy, one, log)
+        with anyio.fail_after(10):
+            while len(requests(cluster)) < len(apps):
+                await checkpoint()
+        for one in apps:
+            cluster.make_ready(one.release)
+    return {name: request.wait for name, request in requests(cluster).items()}
+
+
+async def test_few_releases_are_watched(helm: FakeHelm, cluster: FakeCluster, tmp_path: Path) -> None:
+    apps = [app(tmp_path, f"app-{n}") for n in range(20)]
+    waits = await all_at_once(target(helm, tmp_path, {"default": 20}), cluster, *apps)
+    assert set(waits.values()) == {"watcher"}
+
+
+async def test_in_a_crowded_namespace_only_some_are_watched(
+    helm: FakeHelm, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    apps = [app(tmp_path, f"app-{n}") for n in range(20)]
+    waits = list((await all_at_once(target(helm, tmp_path, {"default": 200}), cluster, *apps)).values())
+    assert waits.count("watcher") == MOST_WATCHED // 200
+    assert waits.count("legacy") == 20 - MOST_WATCHED // 200
+
+
+@pytest.mark.parametrize(
+    ("objects", "options"),
+    [((CUSTOM,), {}), ((), {"atomic": True}), ((), {"wait_for_jobs": True})],
+    ids=["custom", "atomic", "jobs"],
+)
+async def test_what_the_older_way_would_not_see_is_watched_in_every_crowd(
+    helm: FakeHelm,
+    cluster: FakeCluster,
+    tmp_path: Path,
+    objects: tuple[Mapping[str, Any], ...],
+    options: Mapping[str, Any],
+) -> None:
+    crowded = target(helm, tmp_path, {"default": 10 * MOST_WATCHED})
+    special = app(tmp_path, "special", *objects, **options)
+    waits = await all_at_once(crowded, cluster, app(tmp_path, "plain"), special)
+    assert waits == {"plain": "legacy", "special": "watcher"}
+
+
+async def test_watchers_are_given_back(helm: FakeHelm, cluster: FakeCluster, tmp_path: Path) -> None:
+    alone = target(helm, tmp_path, {"default": MOST_WATCHED})
+    for name in ("first", "second"):
+        await alone.deploy(app(tmp_path, name), log)
+    assert {request.wait for request in requests(cluster).values()} == {"watcher"}
+
+
+@pytest.mark.parametrize("options", [{}, {"atomic": True}, {"has_crds": json.dumps(CRD)}], ids=str)
+async def test_an_object_that_nobody_owns_is_refused_and_nothing_is_changed(
+    helm: FakeHelm, cluster: FakeCluster, tmp_path: Path, options: Mapping[str, Any]
+) -> None:
+    cluster.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "web"}})
+    before = dict(cluster.objects)
+    with pytest.raises(OwnedByOther, match="exists already and no release owns it: ConfigMap web"):
+        await target(helm, tmp_path, {}).deploy(app(tmp_path, "web", **options), log)
+    assert cluster.objects == before
+
+
+async def test_an_atomic_install_over_what_is_there_already_is_not_undone(
+    helm: FakeHelm, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    mine = {"meta.helm.sh/release-name": "web", "meta.helm.sh/release-namespace": "default"}
+    metadata = {"name": "web", "annotations": mine}
+    cluster.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+    await target(helm, tmp_path, {}).deploy(app(tmp_path, "web", atomic=True), log)
+    assert not requests(cluster)["web"].atomic
