@@ -322,11 +322,12 @@ def test_pods_that_are_not_ready_in_time_are_told_with_why(
     resumed(project)
 
 
+@pytest.mark.parametrize("events", ["pre-install,pre-upgrade", "pre-install"])
 def test_a_hook_that_fails_is_told_at_once_and_runs_again(
-    control_plane: ControlPlane, project: Project, namespace: str
+    control_plane: ControlPlane, project: Project, namespace: str, events: str
 ) -> None:
     hook = objects.job("migrate", annotations={"sbkube.test/pod": "fail"})
-    hook["metadata"]["annotations"] = {"helm.sh/hook": "pre-install,pre-upgrade"}
+    hook["metadata"]["annotations"] = {"helm.sh/hook": events}
     write_chart(project, namespace, hook, objects.config_map("a"))
     head, *causes, hint = refused(project, namespace).splitlines()
     assert head == "its pre-install hook failed: Job migrate: Job Failed. failed: 1/1"
@@ -336,6 +337,7 @@ def test_a_hook_that_fails_is_told_at_once_and_runs_again(
     hook["spec"]["template"]["metadata"]["annotations"] = {}
     write_chart(project, namespace, hook, objects.config_map("a"))
     resumed(project)
+    control_plane.admin.wait("condition=complete", "job/migrate", namespace=namespace)
 
 
 # What others have made

@@ -1,7 +1,7 @@
 """A Helm for tests: no process, no template language worth the name, the same answers every time.
 
-It replaces `{{ .Release.Name }}`, `{{ .Release.Namespace }}`, `{{ .Chart.Name }}` and `{{ .Values.a.b }}`, and refuses any
-other action. Splitting, hooks, tests and order are those of the real ones. Its clusters are in `fake_cluster.py`.
+It replaces `{{ .Release.Name }}`, `{{ .Release.Namespace }}`, `{{ .Chart.Name }}`, `{{ .Values.a.b }}` and
+`{{ .Files.Get "path" }}`, and refuses any other action. Splitting, hooks, tests and order are those of the real ones. Its clusters are in `fake_cluster.py`.
 """
 
 from __future__ import annotations
@@ -94,16 +94,22 @@ def _texts(chart: Path, folder: str) -> dict[str, str]:
 
 def _filled(text: str, source: str, facts: Mapping[str, Any], chart: Path) -> str:
     def value(found: re.Match[str]) -> str:
+        if file := _FILE.fullmatch(found[1]):
+            return (chart / file[1]).read_text()
+        if not _FACT.fullmatch(found[1]):
+            line = text[: found.start()].count("\n") + 1
+            raise RenderError(f"template: {source}:{line}: the fake Helm knows no such action", chart=chart)
         at: Any = facts
         for part in found[1].split(".")[1:]:
             at = at.get(part) if isinstance(at, Mapping) else None
         return "" if at is None else _as_go_prints(at)
 
-    filled = re.sub(r"\{\{-?\s*(\.[\w.]+)\s*-?\}\}", value, text)
-    if "{{" in filled:
-        line = filled[: filled.index("{{")].count("\n") + 1
-        raise RenderError(f"template: {source}:{line}: the fake Helm knows no such action", chart=chart)
-    return filled
+    return _ACTION.sub(value, text)
+
+
+_ACTION = re.compile(r"\{\{-?\s*(.*?)\s*(?:-?\}\}|$)", re.MULTILINE)
+_FACT = re.compile(r"\.[\w.]+")
+_FILE = re.compile(r'\.Files\.Get "([^"]+)"')
 
 
 def _as_go_prints(value: Any) -> str:

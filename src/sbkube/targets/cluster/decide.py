@@ -66,6 +66,8 @@ class Install:
 @dataclass(frozen=True, slots=True)
 class Upgrade:
     revision: int
+    completes_install: bool = False
+    """No revision was ever deployed to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,15 @@ def decide(
         return _unlocking(now, wanted, pending, earlier)
     if not force and is_deployed(now, wanted.digest):
         return Unchanged(now.revision)
-    return Taken() if _is_something_else(now, wanted) else Upgrade(now.revision + 1)
+    if _is_something_else(now, wanted):
+        return Taken()
+    return Upgrade(now.revision + 1, completes_install=not any(map(_was_completed, (now, *earlier))))
+
+
+def _was_completed(one: Release) -> bool:
+    """What only unlocks has the labels of the revision that was cut off."""
+    is_of_its_own = one.labels.get(REVISION, str(one.revision)) == str(one.revision)
+    return is_of_its_own and one.status in (ReleaseStatus.DEPLOYED, ReleaseStatus.SUPERSEDED)
 
 
 def is_deployed(now: Release | None, digest: str) -> bool:

@@ -36,9 +36,10 @@ from sbkube.helm.releases import (
     RollbackRequest,
     UninstallRequest,
 )
-from sbkube.targets.base import Deployed, Deployment, Log, Manifests, ObjectAction, PendingPolicy
+from sbkube.targets.base import ChartName, Deployed, Deployment, Log, Manifests, ObjectAction, PendingPolicy
 
 from .adoption import adopt
+from .completing import completing
 from .crds import releases_before
 from .decide import (
     Decision,
@@ -174,7 +175,7 @@ class ClusterTarget:
                 deployment.options.prune,
                 lock=self.lock,
                 is_undone_by_helm=deployment.options.atomic,
-                chart="" if self.accept_change else await run_sync(_name_of, chart),
+                chart="" if self.accept_change else (await run_sync(_named, chart)).name,
             )
             with self._in_plain_words(deployment):
                 return await self._brought_about(deployment, chart, wanted, log)
@@ -243,7 +244,8 @@ class ClusterTarget:
                 assert now is not None
                 return _deployed(now, wanted, before, "unchanged")
             if isinstance(decision, Install | Upgrade):
-                return await self._deployed(decision, now, deployment, chart, wanted, before, log)
+                async with self._with_hooks(decision, deployment, chart, log) as (whole, made):
+                    return await self._deployed(decision, now, whole, made, wanted, before, log)
             if isinstance(decision, WaitForOther) and anyio.current_time() > waits_until:
                 decision = Locked()
             turns += not isinstance(decision, WaitForOther)
@@ -275,6 +277,21 @@ class ClusterTarget:
             await releases.uninstall(UninstallRequest(name, namespace))
         else:
             await anyio.sleep(LOOK_AGAIN)
+
+    @asynccontextmanager
+    async def _with_hooks(
+        self, decision: Decision, deployment: Deployment, chart: Path, log: Log
+    ) -> AsyncIterator[tuple[Deployment, Path]]:
+        """With all that have to run now: those of an install too, if an upgrade is to complete it."""
+        whole = None
+        if isinstance(decision, Upgrade) and decision.completes_install:
+            whole = await run_sync(completing, deployment, await run_sync(_named, chart))
+        if whole is None:
+            yield deployment, chart
+            return
+        await log("it was never installed to the end: its hooks for an install run with this upgrade")
+        async with chart_of(whole, self.scratch) as made:
+            yield whole, made
 
     async def _deployed(
         self,
@@ -406,9 +423,10 @@ async def chart_of(deployment: Deployment, scratch: Path) -> AsyncIterator[Path]
             await run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
-def _name_of(chart: Path) -> str:
+def _named(chart: Path) -> ChartName:
     """Blocking."""
-    return str(parse((chart / "Chart.yaml").read_text(), file=chart / "Chart.yaml").mapping()["name"])
+    metadata = parse((chart / "Chart.yaml").read_text(), file=chart / "Chart.yaml").mapping()
+    return ChartName(str(metadata["name"]), str(metadata["version"]), str(metadata.get("appVersion") or ""))
 
 
 def _wrapped(deployment: Deployment, folder: Path) -> None:

@@ -38,11 +38,27 @@ def test_what_is_deployed_as_wanted_stays_unless_forced() -> None:
 
 def test_labels_that_helm_carried_over_an_upgrade_by_hand_do_not_count() -> None:
     by_hand = replace(release(ReleaseStatus.DEPLOYED), revision=4)
-    assert decide(by_hand, WANTED) == Upgrade(5)
+    assert decide(by_hand, WANTED, earlier=[release(ReleaseStatus.SUPERSEDED)]) == Upgrade(5)
 
 
 def test_a_failed_revision_of_the_same_content_is_deployed_again() -> None:
-    assert decide(release(ReleaseStatus.FAILED), WANTED) == Upgrade(4)
+    failed, earlier = release(ReleaseStatus.FAILED), [release(ReleaseStatus.SUPERSEDED, 2)]
+    assert decide(failed, WANTED, earlier=earlier) == Upgrade(4)
+
+
+def test_an_install_that_failed_or_was_cut_off_is_to_be_completed() -> None:
+    failed = release(ReleaseStatus.FAILED, 1)
+    assert decide(failed, WANTED) == Upgrade(2, completes_install=True)
+    again = release(ReleaseStatus.FAILED, 2)
+    assert decide(again, WANTED, earlier=[failed]) == Upgrade(3, completes_install=True)
+    cut_off = release(ReleaseStatus.PENDING_INSTALL, 1)
+    unlocked = replace(cut_off, revision=2, status=ReleaseStatus.DEPLOYED)
+    assert decide(unlocked, WANTED, earlier=[cut_off]) == Upgrade(3, completes_install=True)
+
+
+def test_what_was_installed_by_hand_is_complete() -> None:
+    by_hand = replace(release(ReleaseStatus.DEPLOYED), labels={})
+    assert decide(by_hand, WANTED) == Upgrade(4)
 
 
 def test_our_own_pending_release_is_unlocked_at_its_revision_and_our_uninstall_is_finished() -> None:

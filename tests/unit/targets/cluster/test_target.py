@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
+from sbkube.helm.base import HelmError
 from sbkube.helm.fake import FakeHelm
-from sbkube.helm.fake_cluster import FakeCluster
+from sbkube.helm.fake_cluster import Dies, Fails, FakeCluster
 from sbkube.helm.releases import Cluster, DeployRequest, OwnedByOther, Releases
 from sbkube.targets.base import Deployment, DeployOptions, Manifests
 from sbkube.targets.cluster.identity import Identities
@@ -55,20 +57,30 @@ def target(helm: FakeHelm, folder: Path, namespaces: Mapping[str, int]) -> Clust
     )
 
 
+def stream(*objects: Mapping[str, Any]) -> str:
+    return "".join(f"---\n{json.dumps(one)}\n" for one in objects)
+
+
 def app(folder: Path, name: str, *objects: Mapping[str, Any], **options: Any) -> Deployment:
     """Of a chart with these objects, or with one ConfigMap."""
     whole = [
         {"metadata": {"name": name}, **one} for one in objects or ({"apiVersion": "v1", "kind": "ConfigMap"},)
     ]
-    text = "".join(f"---\n{json.dumps(one)}\n" for one in whole)
+    text = stream(*whole)
     chart = folder / "charts" / name
     (chart / "templates").mkdir(parents=True)
     (chart / "Chart.yaml").write_text(f"apiVersion: v2\nname: {name}\nversion: 1.0.0\n")
     (chart / "templates/all.yaml").write_text(text)
     crds = options.pop("has_crds", "")
-    return Deployment(
-        name, name, "default", Manifests(manifests=text, crds=crds), chart, options=DeployOptions(**options)
-    )
+    hooks = [one for one in whole if "annotations" in one["metadata"]]
+    plain = [one for one in whole if one not in hooks]
+    rendered = Manifests(crds=crds, manifests=stream(*plain), hooks=stream(*hooks))
+    return Deployment(name, name, "default", rendered, chart, options=DeployOptions(**options))
+
+
+def hook(name: str, events: str) -> Mapping[str, Any]:
+    metadata = {"name": name, "annotations": {"helm.sh/hook": events}}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata}
 
 
 async def log(_: str) -> None: ...
@@ -155,3 +167,37 @@ async def test_an_atomic_install_over_what_is_there_already_is_not_undone(
     cluster.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
     await target(helm, tmp_path, {}).deploy(app(tmp_path, "web", atomic=True), log)
     assert not requests(cluster)["web"].atomic
+
+
+MIGRATE = hook("migrate", "pre-install")
+SEED = hook("seed", "post-install,pre-upgrade")
+CONFIG = {"apiVersion": "v1", "kind": "ConfigMap"}
+
+
+@pytest.mark.parametrize("fault", [Fails("no room"), Dies()], ids=["failed", "cut off"])
+async def test_an_install_that_did_not_end_well_is_completed_with_its_hooks(
+    helm: FakeHelm, cluster: FakeCluster, tmp_path: Path, fault: Fails | Dies
+) -> None:
+    web = app(tmp_path, "web", MIGRATE, SEED, CONFIG)
+    cluster.fail("web", fault)
+    with pytest.raises(HelmError):
+        await target(helm, tmp_path, {}).deploy(web, log)
+    cluster.hooks.clear()
+    deployed = await target(helm, tmp_path, {}).deploy(web, log)
+    assert cluster.hooks == ["pre-upgrade Job/migrate", "pre-upgrade Job/seed", "post-upgrade Job/seed"]
+    assert cluster.releases["default", "web"][-1].release.chart == "web-1.0.0"
+    again = await target(helm, tmp_path, {}).deploy(web, log)
+    assert (again.digest, again.record["action"]) == (deployed.digest, "unchanged")
+
+
+async def test_hooks_of_an_install_run_once_in_what_was_installed(
+    helm: FakeHelm, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    web = app(tmp_path, "web", MIGRATE, CONFIG)
+    await target(helm, tmp_path, {}).deploy(web, log)
+    cluster.fail("web", Fails("no room"))
+    changed = replace(web, values={"any": "thing"})
+    with pytest.raises(HelmError):
+        await target(helm, tmp_path, {}).deploy(changed, log)
+    await target(helm, tmp_path, {}).deploy(changed, log)
+    assert cluster.hooks == ["pre-install Job/migrate"]
