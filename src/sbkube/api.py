@@ -42,8 +42,9 @@ from sbkube.engine.stores.files import FileReader
 from sbkube.errors import SbkubeError
 from sbkube.helm.base import HelmError
 from sbkube.leftovers import Attempt, Leftover, find_leftovers
-from sbkube.planning import Asked, unsuited
+from sbkube.planning import unsuited
 from sbkube.request import EVERYTHING, Request, workshop_of
+from sbkube.selecting import Asked
 from sbkube.wiring import Planned, Workshop, limits_of, state_folder
 
 if TYPE_CHECKING:

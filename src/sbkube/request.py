@@ -9,7 +9,7 @@ from sbkube.choosing import TargetWishes
 from sbkube.config.project import Project
 from sbkube.engine.resume import Resume
 from sbkube.helm.base import Helm
-from sbkube.planning import Asked
+from sbkube.selecting import Asked
 from sbkube.targets.base import PendingPolicy
 from sbkube.wiring import Workshop, open_workshop
 

@@ -41,7 +41,8 @@ from sbkube.engine.stores.base import Plan
 from sbkube.errors import Position, SbkubeError, is_disk_full
 from sbkube.helm.base import Helm
 from sbkube.leftovers import Attempt
-from sbkube.planning import AppPlace, Asked, StagePlan, plan_stages, readings, selection, unsuited
+from sbkube.planning import AppPlace, StagePlan, plan_stages, readings, unsuited
+from sbkube.selecting import Asked, selection
 from sbkube.targets.base import Target
 
 if TYPE_CHECKING:

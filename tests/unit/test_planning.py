@@ -1,17 +1,13 @@
-"""From a project to steps, and from words to a selection."""
+"""From a project to steps."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
+from planned import APPS, planned, project
 
-from sbkube.config.loading import load_project
-from sbkube.config.project import Project
 from sbkube.engine.stores.base import Plan, PlannedStep
-from sbkube.errors import ConfigError
 from sbkube.fetch.errors import FetchError, NotThere, Unreachable
 from sbkube.helm.base import HelmCrashed, RenderError
 from sbkube.helm.releases import (
@@ -21,51 +17,7 @@ from sbkube.helm.releases import (
     NotReady,
     WebhookUnreachable,
 )
-from sbkube.planning import (
-    AppPlace,
-    Asked,
-    StagePlan,
-    missing_files,
-    plan_stages,
-    readings,
-    selection,
-    unsuited,
-)
-
-APPS = """\
-  db: {type: exec, commands: ['true'], labels: {team: data}}
-  web: {type: helm, chart: ./web, values: [v.yaml], depends_on: [db], labels: {team: shop}, time_limit: 5s}
-  objects: {type: yaml, manifests: [o.yaml], depends_on: [{app: web, stage: template}]}
-  gate: {type: noop, depends_on: [objects, web]}
-  off: {type: exec, enabled: false, commands: ['true']}
-"""
-
-
-def project(folder: Path, apps: str = APPS) -> Project:
-    (folder / "config.yaml").write_text(f"namespace: shop\napps:\n{apps}")
-    (folder / "o.yaml").write_text("a: b\n")
-    return load_project(folder, environ={})
-
-
-def planned(
-    project: Project,
-    digests: Mapping[str, str] | None = None,
-    *,
-    target: str = "rendered",
-    secrets: Mapping[str, str] | None = None,
-    earlier: Plan | None = None,
-) -> dict[str, StagePlan]:
-    read = readings(project)
-    paths = {file.path for reading in read.values() for file in reading.files if file.path is not None}
-    stages = plan_stages(
-        project,
-        read,
-        {path: (digests or {}).get(path.name, "digest") for path in paths},
-        target={"kind": "directory", "path": target},
-        secret=lambda name: (secrets or {}).get(name),
-        earlier=earlier,
-    )
-    return {stage.id: stage for stage in stages}
+from sbkube.planning import AppPlace, missing_files, readings, unsuited
 
 
 def test_each_type_has_its_stages_in_the_order_of_the_file(tmp_path: Path) -> None:
@@ -226,81 +178,6 @@ def test_what_is_fetched_is_tried_again_only_if_that_may_help(tmp_path: Path) ->
     assert retry.wants(1, Unreachable("connection reset"))
     assert retry.wants(1, FetchError("answered 503", transient=True))
     assert not retry.wants(1, NotThere("no such chart"))
-
-
-# Selections
-
-
-def chosen(project: Project, **asked: Any) -> tuple[list[str], list[str]]:
-    stages = list(planned(project).values())
-    made = selection(project, stages, Asked(**asked))
-    order = [stage.id for stage in stages]
-    return (
-        [id for id in order if made.steps is None or id in made.steps],
-        [id for id in order if id in made.left_pending],
-    )
-
-
-def test_without_a_selection_everything_is_meant(tmp_path: Path) -> None:
-    own = project(tmp_path)
-    made = selection(own, list(planned(own).values()), Asked(resume=True, rerun_interrupted=True))
-    assert made.steps is None
-    assert made.rerun_interrupted is True
-
-
-def test_a_stage_leaves_the_later_ones_of_the_chosen_apps_pending(tmp_path: Path) -> None:
-    own = project(tmp_path)
-    assert chosen(own, only="template", apps=("web",)) == (["web:template"], ["web:deploy"])
-    assert chosen(own, to_step="build") == (
-        ["web:prepare", "web:build"],
-        [
-            *("db:deploy", "web:template", "web:deploy", "objects:template", "objects:deploy"),
-            *("gate:done", "off:deploy"),
-        ],
-    )
-    assert chosen(own, from_step="deploy", labels=("team=shop",)) == (["web:deploy"], [])
-    assert chosen(own, from_step="build", to_step="template", apps=("web",))[0] == [
-        "web:build",
-        "web:template",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("asked", "told", "hint"),
-    [
-        ({"only": "templat"}, "'templat' is no stage", "did you mean 'template'?"),
-        ({"apps": ("wbe",)}, "there is no app 'wbe'", "did you mean 'web'?"),
-        ({"labels": ("team=shp",)}, "no app has the label 'team=shp'", "did you mean 'team=shop'?"),
-        (
-            {"continue_from": "wbe:deploy"},
-            "'wbe:deploy' is no stage, app or step",
-            "did you mean 'web:deploy'?",
-        ),
-        ({"apps": ("qqqq",)}, "there is no app 'qqqq'", "there are: db, web, objects, gate, off"),
-    ],
-)
-def test_a_word_that_names_nothing_is_told_with_the_nearest(
-    tmp_path: Path, asked: dict[str, Any], told: str, hint: str
-) -> None:
-    with pytest.raises(ConfigError) as raised:
-        chosen(project(tmp_path), **asked)
-    assert told in str(raised.value)
-    assert raised.value.hint == hint
-
-
-def test_a_bare_word_is_a_stage_first_and_with_a_colon_an_app(tmp_path: Path) -> None:
-    own = project(
-        tmp_path, "  deploy: {type: yaml, manifests: [o.yaml]}\n  a: {type: exec, commands: ['true']}\n"
-    )
-    stages = list(planned(own).values())
-
-    def again(word: str) -> list[str]:
-        return sorted(selection(own, stages, Asked(continue_from=word)).continue_from)
-
-    assert again("deploy") == ["a:deploy", "deploy:deploy"]
-    assert again("deploy:") == ["deploy:deploy", "deploy:template"]
-    assert again("template") == ["a:deploy", "deploy:deploy", "deploy:template"]
-    assert again("a:deploy") == again("a") == ["a:deploy"]
 
 
 def test_what_needs_a_cluster_is_refused_for_a_folder_with_its_line(tmp_path: Path) -> None:

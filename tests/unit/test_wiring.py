@@ -17,7 +17,7 @@ from sbkube.config.loading import load_project
 from sbkube.config.project import Project
 from sbkube.errors import NotYet, Position
 from sbkube.helm.base import HelmMissing
-from sbkube.planning import Asked
+from sbkube.selecting import Asked
 from sbkube.targets.base import Target
 from sbkube.targets.cluster.kubeconfig import NoCluster
 from sbkube.wiring import Unreadable, Workshop, digest_all, log_path, state_folder

@@ -18,7 +18,7 @@ from sbkube.cli.help import HOW, OUTPUT, PART, PROJECT, RESUME, Argument, Comman
 from sbkube.errors import ConfigError
 
 if TYPE_CHECKING:
-    from sbkube.planning import Asked
+    from sbkube.selecting import Asked
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 _STAGE = "STAGE"

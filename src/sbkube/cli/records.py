@@ -63,7 +63,7 @@ def steps_named(word: str, ids: Collection[str], place: str) -> list[str]:
 
 
 def _nearest(word: str, ids: Collection[str]) -> str | None:
-    from sbkube.planning import nearest
+    from sbkube.selecting import nearest
 
     app, colon, _ = word.rpartition(":")
     of_app = [id for id in ids if colon and id.startswith(f"{app}:")]

@@ -17,7 +17,7 @@ from sbkube.operations.owning import (
     release_of,
 )
 from sbkube.operations.session import Session
-from sbkube.planning import Asked, chosen_apps
+from sbkube.selecting import Asked, chosen_apps
 from sbkube.targets.base import DeployOptions, Log
 from sbkube.targets.cluster.kubectl import KubectlMissing
 from sbkube.targets.cluster.objects import objects_of

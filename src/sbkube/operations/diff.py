@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from anyio.to_thread import run_sync
 
 from sbkube.helm.releases import Release, Releases, ReleaseStatus
-from sbkube.planning import Asked
+from sbkube.selecting import Asked
 from sbkube.targets.base import Deployment
 from sbkube.targets.cluster.abreast import abreast
 from sbkube.targets.cluster.crds import releases_before

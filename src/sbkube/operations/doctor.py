@@ -17,7 +17,7 @@ from sbkube.helm.base import Helm
 from sbkube.helm.looking import Server
 from sbkube.helm.releases import ClusterUnreachable, Release, ReleaseStatus
 from sbkube.locking import lock_place
-from sbkube.planning import Asked
+from sbkube.selecting import Asked
 from sbkube.targets.cluster.decide import is_ours
 from sbkube.targets.cluster.identity import AnotherCluster
 from sbkube.targets.cluster.kubectl import Kubectl

@@ -12,7 +12,7 @@ from sbkube.engine import ExecutionState, FileStore, NeedsNotMet
 from sbkube.errors import SbkubeError
 from sbkube.helm.base import HelmError
 from sbkube.helm.releases import Release, ReleaseStatus
-from sbkube.planning import Asked, chosen_apps
+from sbkube.selecting import Asked, chosen_apps
 from sbkube.targets.cluster.decide import (
     FinishUninstall,
     Install,

@@ -12,7 +12,8 @@ from sbkube.config.project import Project
 from sbkube.engine import ExecutionState, StepExecution
 from sbkube.errors import SbkubeError
 from sbkube.helm.releases import Release, ReleaseStatus
-from sbkube.planning import AppPlace, Asked, chosen_apps
+from sbkube.planning import AppPlace
+from sbkube.selecting import Asked, chosen_apps
 from sbkube.targets.cluster.abreast import abreast
 from sbkube.targets.cluster.decide import is_deployed, is_ours
 from sbkube.targets.cluster.differences import Mask

@@ -36,7 +36,7 @@ from sbkube.engine.stores.base import Plan
 from sbkube.engine.stores.files import FileReader
 from sbkube.errors import SbkubeError
 from sbkube.helm.base import Capabilities
-from sbkube.planning import Asked
+from sbkube.selecting import Asked
 from sbkube.targets.base import Deployed, Deployment, Log, ObjectAction, Target
 from sbkube.wiring import Planned, Workshop, limits_of
 

@@ -28,7 +28,7 @@ from sbkube.operations.owning import (
     release_of,
 )
 from sbkube.operations.session import Session
-from sbkube.planning import nearest
+from sbkube.selecting import nearest
 from sbkube.targets.base import DeployOptions, Log
 from sbkube.targets.cluster.decide import RUN, is_ours
 

@@ -10,7 +10,7 @@ from sbkube.errors import ConfigError, SbkubeError
 from sbkube.operations.deleting import releases_there
 from sbkube.operations.owning import release_of
 from sbkube.operations.session import Session
-from sbkube.planning import Asked, chosen_apps
+from sbkube.selecting import Asked, chosen_apps
 
 
 class NothingToUpgrade(SbkubeError):

@@ -13,7 +13,7 @@ from sbkube.config.loading import load_project
 from sbkube.config.project import Project
 from sbkube.engine import NeedsNotMet
 from sbkube.operations.rendering import rendered
-from sbkube.planning import Asked
+from sbkube.selecting import Asked
 from sbkube.wiring import open_workshop
 
 pytestmark = pytest.mark.anyio
