@@ -253,7 +253,7 @@ async def test_flags_limit_more_than_files(
     limits = limits_of(
         load(folder, effect("a"), top=f"target: {{directory: out}}\n{top}"), request_.max_parallel
     )
-    assert (limits.total, limits.pools["work"], limits.pools["deploy"]) == (total, work, 64)
+    assert (limits.total, limits.pools["work"], limits.pools["deploy"]) == (total, work, 256)
 
 
 async def test_a_helm_of_ones_own_is_used_closed_and_named_in_the_journal_by_no_more_than_that(
