@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo demo-cluster test test-slow test-cluster cluster-up cluster-down check bench clean
+.PHONY: demo demo-cluster test test-slow test-cluster cluster-up cluster-down check bench bench-cluster clean
 
 demo: .venv/.helm
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/demo.sh
@@ -39,6 +39,10 @@ check: .venv/.check
 
 bench: .venv/.test
 	$(BIN)/python -m benchmarks $(ARGS)
+
+# On a control plane of its own, which is built with Go once.
+bench-cluster: .venv/.helm .venv/.test
+	$(BIN)/python -m benchmarks.cluster $(ARGS)
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
