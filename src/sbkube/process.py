@@ -97,6 +97,7 @@ async def run_process(
     time_limit: float | None = None,
     grace: float = 10.0,
     stdin: bytes | None = None,
+    keeps_open: Sequence[int] = (),
 ) -> Exit:
     """Run a command to its end; a string goes through `sh -c`. Standard error is merged into the output.
 
@@ -104,9 +105,10 @@ async def run_process(
     On the time limit, on cancellation and when `on_line` raises, the whole group is stopped: TERM, `grace`, KILL;
     without grace by KILL alone, so that it has no time to undo anything by halves.
     What a command leaves in the background after its own end is its own affair.
+    `keeps_open`: descriptors that it inherits, so that a lock on one holds as long as it lives, even if we do not.
     """
     begun = time.monotonic()
-    child = _Child(command, cwd, env, on_line, on_pause, stdin)
+    child = _Child(command, cwd, env, on_line, on_pause, stdin, keeps_open)
     try:
         with anyio.move_on_after(time_limit):
             code = await child.follow()
@@ -211,10 +213,11 @@ class _Child:
         on_line: OnLine,
         on_pause: OnPause | None,
         stdin: bytes | None,
+        keeps_open: Sequence[int],
     ) -> None:
         read_end, write_end = os.pipe()
         try:
-            self._process = _start(command, cwd, env, stdin, write_end)
+            self._process = _start(command, cwd, env, stdin, write_end, keeps_open)
         except BaseException:
             os.close(read_end)
             raise
@@ -317,7 +320,12 @@ _unreaped: list[subprocess.Popen[bytes]] = []
 
 
 def _start(
-    command: str | Sequence[str], cwd: Path, env: Mapping[str, str], stdin: bytes | None, output: int
+    command: str | Sequence[str],
+    cwd: Path,
+    env: Mapping[str, str],
+    stdin: bytes | None,
+    output: int,
+    keeps_open: Sequence[int],
 ) -> subprocess.Popen[bytes]:
     _unreaped[:] = [process for process in _unreaped if process.poll() is None]
     arguments = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
@@ -333,6 +341,7 @@ def _start(
             stdout=output,
             stderr=output,
             start_new_session=True,
+            pass_fds=tuple(keeps_open),
         )
     except (OSError, ValueError) as error:
         raise _why_not(error, arguments[0], cwd) from error
