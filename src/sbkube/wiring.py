@@ -355,7 +355,13 @@ class Unreadable(SbkubeError):
         self.path = path
 
 
-async def _inputs_now(app: App, place: AppPlace, stage: StagePlan, then: Mapping[Path, str | None]) -> Json:
+async def _inputs_now(
+    app: App,
+    place: AppPlace,
+    stage: StagePlan,
+    then: Mapping[Path, str | None],
+    results: Mapping[str, Json],
+) -> Json:
     """What could only be read now; raises `InputsChanged` for what is not as it was planned."""
     assert stage.stage is not None
     planned = {f.component: then.get(f.path) if f.path is not None else None for f in stage.files}

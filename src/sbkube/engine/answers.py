@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TypeVar
 
@@ -10,7 +10,7 @@ import anyio
 
 from .endings import is_a_cancellation_of_its_own, without_failures
 from .errors import ResultNotJson, TimeLimitExceeded
-from .fingerprints import as_json, digest
+from .fingerprints import Json, as_json, digest
 from .step import Step, StepContext
 
 T = TypeVar("T")
@@ -32,11 +32,11 @@ async def result_of(step: Step, context: StepContext) -> object:
     return context.result if result is None else result
 
 
-async def late_inputs_of(step: Step) -> tuple[str | None, BaseException | None]:
+async def late_inputs_of(step: Step, results: Mapping[str, Json]) -> tuple[str | None, BaseException | None]:
     """Their digest, or what they raised: that fails the step, once it is in progress."""
     if step.late_inputs is None:
         return None, None
-    value, error = await _answer_of(step, step.late_inputs, "reading its inputs")
+    value, error = await _answer_of(step, partial(step.late_inputs, results), "reading its inputs")
     try:
         recorded = as_json(value, "late inputs")
     except ResultNotJson as refused:

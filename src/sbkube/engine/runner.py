@@ -273,7 +273,8 @@ class _Run:
 
     async def _attempt(self, step: Step) -> _Outcome | float:
         """How it ended, or after how many seconds it is to be repeated."""
-        late, refused = await late_inputs_of(step)
+        late, refused = await late_inputs_of(step, self._results(step))
+        late = self.tracker.late_digest(step, late)
         if step.id not in self.in_doubt:
             return await self._start(step, late, refused)
         found = await self._verified(step, refused)
@@ -285,8 +286,8 @@ class _Run:
         self, step: Step, late: str | None, refused: BaseException | None, found: StepContext | None = None
     ) -> _Outcome | float:
         """`found`: it is completed after all, and this is what is known of it."""
-        if refused is None and self._still_holds(self.tracker.step(step.id), late):
-            self.tracker.take_over(step.id)
+        if refused is None and self._still_holds(step, late):
+            self.tracker.take_over(step.id, late)
             return _Outcome.COMPLETED
         try:
             begun = await self.tracker.begin(step.id, late=late)
@@ -345,16 +346,23 @@ class _Run:
             return _Outcome.FAILED
         raise without_failures(error)
 
-    def _still_holds(self, known: StepExecution, late: str | None) -> bool:
+    def _still_holds(self, step: Step, late: str | None) -> bool:
+        known = self.tracker.step(step.id)
         done = known.completion
         if done is None or known.fresh:
             return False
-        return done.full == self.tracker.full_fingerprint(known.name, late)
+        if step.reads and late is not None:
+            return (done.planned, done.late) == (known.planned, late)
+        return done.full == self.tracker.full_fingerprint(step.id, late)
 
     def _context(self, step: Step, begun: StepExecution) -> StepContext:
-        results = {need: _own_copy(self.tracker.step(need).output) for need in self.graph.needs[step.id]}
         say = partial(self._say, step.id, begun.attempt)
-        return StepContext(step.id, begun.attempt, self.tracker.run, begun.key or "", results, say)
+        return StepContext(
+            step.id, begun.attempt, self.tracker.run, begun.key or "", self._results(step), say
+        )
+
+    def _results(self, step: Step) -> dict[str, Json]:
+        return {need: _own_copy(self.tracker.step(need).output) for need in self.graph.needs[step.id]}
 
     def _say(self, step: str, attempt: int, line: str) -> None:
         self.tracker.tell(StepLogged(step, attempt, line))

@@ -267,7 +267,7 @@ def _start(step: StepExecution, change: Mapping[str, Any], at: str, run: int) ->
 
 def _complete(step: StepExecution, change: Mapping[str, Any], at: str, run: int) -> StepExecution:
     if step.status is not StepStatus.IN_PROGRESS:
-        return _take_over(step, at)
+        return _take_over(step, change, at)
     full = step.full or step.planned
     return StepExecution(
         step.name,
@@ -288,11 +288,20 @@ def _complete(step: StepExecution, change: Mapping[str, Any], at: str, run: int)
     )
 
 
-def _take_over(step: StepExecution, at: str) -> StepExecution:
+def _take_over(step: StepExecution, change: Mapping[str, Any], at: str) -> StepExecution:
+    """`full`: made from other outputs, of which the step reads the same."""
     assert step.completion is not None, f"{step.name!r} has no completion to take over"
     metadata = {**step.metadata, "reused_from": step.completion.run}
+    completion = replace(step.completion, full=change["full"]) if "full" in change else step.completion
     return replace(
-        step, status=StepStatus.COMPLETED, completed_at=at, metadata=metadata, blocked_by=None, fresh=False
+        step,
+        status=StepStatus.COMPLETED,
+        completed_at=at,
+        metadata=metadata,
+        blocked_by=None,
+        fresh=False,
+        full=completion.full if "full" in change else step.full,
+        completion=completion,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
@@ -54,8 +54,10 @@ class Step:
     """Must be completed, and are no inputs."""
     inputs: Json = None
     """What the result depends on; the keys of a mapping are the names by which a change is told."""
-    late_inputs: Callable[[], Awaitable[Json]] | None = None
-    """Awaited when the step is about to start; what it returns joins the full fingerprint."""
+    late_inputs: Callable[[Mapping[str, Json]], Awaitable[Json]] | None = None
+    """Awaited when the step is about to start, with what its needs returned; what it returns joins the full fingerprint."""
+    reads: Collection[str] = ()
+    """Of `needs`, those of whose output only that counts which `late_inputs` returns: a part of it, for example."""
     pools: Sequence[str] = ()
     time_limit: float | None = None
     """Seconds: for the body at each attempt, and for each of `late_inputs`, `verify` and `output_holds`."""

@@ -227,12 +227,19 @@ class ExecutionTracker:
 
     def full_fingerprint(self, name: str, late: str | None = None) -> str:
         """The planned one with the outputs that its needs have now, and the digest of its late inputs."""
-        outputs = {}
-        for need in self._graph.needs[name]:
-            done = self._steps[need].completion
-            if done is not None:
-                outputs[need] = done.digest
-        return full(self._steps[name].planned, outputs, late)
+        return full(self._steps[name].planned, self._outputs(self._graph.needs[name]), late)
+
+    def late_digest(self, step: Step, late: str | None) -> str | None:
+        """Of a step that reads parts of outputs: with what it needs whole, all that counts besides what was planned."""
+        if late is None or not step.reads:
+            return late
+        return full(
+            late, self._outputs(need for need in self._graph.needs[step.id] if need not in step.reads), None
+        )
+
+    def _outputs(self, ids: Iterable[str]) -> dict[str, str]:
+        completions = {id: self._steps[id].completion for id in ids}
+        return {id: done.digest for id, done in completions.items() if done is not None}
 
     async def begin(self, name: str, *, rerun: bool = False, late: str | None = None) -> StepExecution:
         """Returns when it is durable that the step is in progress; only then may it have any effect."""
@@ -298,11 +305,14 @@ class ExecutionTracker:
             change["metadata"] = noted
         self._finish(step, change)
 
-    def take_over(self, name: str) -> None:
+    def take_over(self, name: str, late: str | None = None) -> None:
         """Queues COMPLETED for a step whose last completion still holds, without running it."""
         step = self.step(name)
         assert step.completion is not None
-        self._change(step, {"to": "completed"}, lambda changed: self._tell(finished(changed)))
+        change = {"to": "completed"}
+        if (print_now := self.full_fingerprint(name, late)) != step.completion.full:
+            change["full"] = print_now  # it was made from another output, of which it reads the same
+        self._change(step, change, lambda changed: self._tell(finished(changed)))
 
     def fail(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -15,6 +16,7 @@ from sbkube.engine import (
     Event,
     ExecutionState,
     FailurePolicy,
+    FileStore,
     InputsChanged,
     MemoryStore,
     Retry,
@@ -79,7 +81,7 @@ async def stopped_at(asked: anyio.Event, control: RunControl, run: Callable[[], 
 async def test_a_step_whose_late_inputs_changed_runs_when_what_it_needs_ran() -> None:
     store, trace, digest = MemoryStore(), Trace(), "one"
 
-    async def late() -> object:
+    async def late(results: object) -> object:
         return {"file": digest}
 
     def graph(version: int) -> StepGraph:
@@ -100,10 +102,82 @@ async def test_a_step_whose_late_inputs_changed_runs_when_what_it_needs_ran() ->
     assert trace.taken() == ["fetch", "reads"]
 
 
+class Whole:
+    """What `fetch` returns, of which `reads` sees the part `a`; `also` needs something else too."""
+
+    def __init__(self) -> None:
+        self.store: MemoryStore | FileStore = MemoryStore()
+        self.trace = Trace()
+        self.files, self.other = {"a": 1, "b": 1}, 1
+
+    def graph(self, **more: int) -> StepGraph:
+        async def fetch(step: StepContext) -> object:
+            return self.files
+
+        async def other(step: StepContext) -> object:
+            return self.other
+
+        async def part(results: Mapping[str, Any]) -> object:
+            return results["fetch"].get("a")
+
+        inputs = [self.files, self.other, more]
+        return StepGraph(
+            [
+                Step("fetch", fetch, inputs=inputs),
+                Step("other", other, inputs=inputs),
+                Step(
+                    "reads",
+                    self.trace,
+                    needs=["fetch", "other"],
+                    reads=["fetch"],
+                    late_inputs=part,
+                    inputs=more,
+                ),
+                Step("behind", self.trace, needs=["reads"]),
+            ]
+        )
+
+    async def resumed(self, **more: int) -> list[str]:
+        await run_graph(self.graph(**more), store=self.store, resume="always")
+        return sorted(self.trace.taken())
+
+
+async def test_a_step_that_reads_a_part_of_an_output_runs_only_if_that_part_changes() -> None:
+    whole = Whole()
+    assert await whole.resumed() == ["behind", "reads"]
+    whole.files = {"a": 1, "b": 2}
+    assert await whole.resumed() == []
+    whole.files = {"a": 2, "b": 2}
+    assert "reads" in await whole.resumed()
+
+
+async def test_a_step_that_reads_a_part_runs_if_anything_else_of_it_changes() -> None:
+    whole = Whole()
+    await whole.resumed()
+    whole.files, whole.other = {"a": 1, "b": 2}, 2
+    assert "reads" in await whole.resumed()
+    whole.files = {"a": 1, "b": 3}
+    assert "reads" in await whole.resumed(own=1)
+
+
+async def test_what_was_made_from_the_same_part_of_another_output_holds_from_then_on(tmp_path: Path) -> None:
+    whole = Whole()
+    async with FileStore.open(tmp_path) as whole.store:
+        await whole.resumed()
+        whole.files = {"a": 1, "b": 2}
+        await whole.resumed()
+    async with FileStore.open(tmp_path) as whole.store:
+        assert await whole.resumed() == []
+        # What it needs is taken over only if it was made from what is there now.
+        chosen = Selection(steps=["behind"])
+        assert (await run_graph(whole.graph(), store=whole.store, select=chosen)).is_complete
+        assert whole.trace.taken() == ["behind"]
+
+
 async def test_inputs_that_changed_between_planning_and_start_fail_the_step_without_running_it() -> None:
     trace = Trace()
 
-    async def changed() -> object:
+    async def changed(results: object) -> object:
         raise InputsChanged(["values.yaml"])
 
     state = await run_once(
@@ -117,7 +191,7 @@ async def test_inputs_that_changed_between_planning_and_start_fail_the_step_with
 
 @in_virtual_time
 async def test_a_step_that_hangs_at_its_late_inputs_is_ended_by_the_deadline() -> None:
-    async def never() -> object:
+    async def never(results: object) -> object:
         await sleep_forever()
         return None
 
@@ -145,7 +219,7 @@ async def test_late_inputs_that_hang_fail_the_step_at_its_time_limit_as_its_body
 async def test_late_inputs_that_are_no_json_fail_the_step_once_and_say_so() -> None:
     asked = list[int]()
 
-    async def late() -> object:
+    async def late(results: object) -> object:
         asked.append(1)
         return object()
 
@@ -158,7 +232,7 @@ async def test_late_inputs_that_are_no_json_fail_the_step_once_and_say_so() -> N
 async def test_late_inputs_that_hung_once_are_read_again_by_the_next_attempt() -> None:
     never, asked = Never(), list[int]()
 
-    async def at_first_never() -> object:
+    async def at_first_never(results: object) -> object:
         asked.append(1)
         return await never() if len(asked) == 1 else "there"
 
@@ -181,7 +255,7 @@ async def test_a_step_that_is_stopped_at_its_late_inputs_has_not_started() -> No
 
 @in_virtual_time
 async def test_the_time_limit_counts_for_the_late_inputs_and_for_the_body_each() -> None:
-    async def late() -> object:
+    async def late(results: object) -> object:
         await anyio.sleep(8)
         return 1
 
@@ -436,7 +510,7 @@ async def test_what_was_found_and_cannot_be_recorded_leaves_the_step_in_doubt(
 async def test_a_step_in_doubt_whose_inputs_change_under_it_stays_in_doubt_and_is_not_asked() -> None:
     store, verify = await interrupted(), CannotTell(0)
 
-    async def changed() -> object:
+    async def changed(results: object) -> object:
         raise InputsChanged(["values.yaml"])
 
     state = await resumed(store, to_verify(nothing, verify, late_inputs=changed))
@@ -447,7 +521,7 @@ async def test_a_step_in_doubt_whose_inputs_change_under_it_stays_in_doubt_and_i
 async def test_what_is_found_completed_while_its_late_inputs_come_at_the_second_try_does_not_run() -> None:
     store, trace, tries = await interrupted(), Trace(), list[int]()
 
-    async def late() -> object:
+    async def late(results: object) -> object:
         tries.append(1)
         if len(tries) == 1:
             raise Transient("not yet")

@@ -760,7 +760,7 @@ async def test_a_body_that_raises_a_cancellation_of_its_own_does_not_hang_the_ru
         task.cancel()
         await task
 
-    async def odd_inputs() -> object:
+    async def odd_inputs(results: object) -> object:
         task = asyncio.create_task(asyncio.sleep(3600))
         task.cancel()
         await task
