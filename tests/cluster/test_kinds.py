@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import random
+
 import pytest
 
 from . import objects
-from .client import Cluster, Refused
+from .client import Cluster, Object, Refused
 from .running import Project
 
 CONFIG_MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{a: '{value}'}}\n"
@@ -18,6 +21,84 @@ def config_map(name: str, value: str = "1", namespace: str | None = None) -> str
 
 def value_of(cluster: Cluster, name: str, namespace: str) -> str:
     return str(cluster.get("configmap", name, namespace=namespace)["data"]["a"])
+
+
+# yaml
+
+
+def test_manifests_reach_the_cluster_as_they_are_written(
+    project: Project, cluster: Cluster, namespace: str
+) -> None:
+    project.write(
+        {"config.yaml": f"namespace: {namespace}\napps:\n  web: {{type: yaml, manifests: [web.yaml]}}\n"}
+    )
+    (project.folder / "web.yaml").write_bytes(HOSTILE.replace("\n", "\r\n").encode("utf-8-sig"))
+    project.run()
+    assert cluster.get("configmap", "rules", namespace=namespace)["data"] == {
+        "rule": "{{ $labels.instance }} of {{ $value | humanize }} {{- end }}",
+        "first": "one {{ }}\n  two   \n",
+        "again": "one {{ }}\n  two   \n",
+        "mode": "0755",
+    }
+    assert cluster.get("secret", "last", namespace=namespace)["type"] == "Opaque"
+
+
+HOSTILE = """# for another tool
+apiVersion: v1
+kind: List
+items:
+- apiVersion: v1
+  kind: ConfigMap
+  metadata: {name: rules}
+  data:
+    rule: "{{ $labels.instance }} of {{ $value | humanize }} {{- end }}"
+    first: &first |
+      one {{ }}
+        two   
+    again: *first
+    mode: "0755"
+---
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: last}
+"""
+
+
+def test_a_large_bundle_of_kinds_arrives_and_its_next_version_too(
+    project: Project, cluster: Cluster, namespace: str
+) -> None:
+    group = f"{namespace}.example"
+    names = [f"{kind.lower()}s.{group}" for kind in BUNDLE]
+    project.write(
+        {"config.yaml": f"namespace: {namespace}\napps:\n  kinds: {{type: yaml, manifests: [all.yaml]}}\n"}
+    )
+    try:
+        for version in ("first", "second"):
+            bundle = "---\n".join(json.dumps(large(group, kind, version)) + "\n" for kind in BUNDLE)
+            assert len(bundle) > 1024**2
+            project.write({"all.yaml": bundle})
+            project.run()
+            for name in names:
+                schema = cluster.get("crd", name)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+                assert f"in-{version}" in schema["properties"]
+        crds = project.outputs["kinds:deploy"]["crds"]
+        assert [one["revision"] for one in crds] == [2] * len(crds)
+    finally:
+        cluster.kubectl("delete", "crd", *names, "--ignore-not-found", "--wait=false")
+
+
+BUNDLE = [f"Large{number}" for number in range(8)]
+
+
+def large(group: str, kind: str, version: str) -> Object:
+    """A definition of some 150 kB that gzip does not make much smaller."""
+    found = objects.definition(group, f"{kind.lower()}s", kind)
+    chance = random.Random(kind)
+    fields = {f"field{n}": {"type": "string", "description": chance.randbytes(100).hex()} for n in range(600)}
+    schema = found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    schema["properties"] = {f"in-{version}": {"type": "string"}, **fields}
+    return found
 
 
 # kustomize
