@@ -32,6 +32,9 @@ class Position:
 class SbkubeError(Exception):
     """What was wrong with what, where it stands, and a hint that works."""
 
+    transient = False
+    """Whether the same may succeed in a moment, by itself."""
+
     def __init__(self, message: str, *, hint: str | None = None, where: Position | None = None) -> None:
         super().__init__(message if where is None else f"{where}: {message}")
         self.message = message

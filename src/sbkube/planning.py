@@ -16,10 +16,7 @@ from sbkube.apps.work import Reading
 from sbkube.config.project import Project
 from sbkube.engine import Retry
 from sbkube.engine.stores.base import Plan
-from sbkube.errors import ConfigError, Position
-from sbkube.fetch.errors import FetchError
-from sbkube.helm.base import HelmCrashed
-from sbkube.helm.releases import ClusterUnreachable, NotAuthenticated, WebhookUnreachable
+from sbkube.errors import ConfigError, Position, SbkubeError
 from sbkube.targets.base import NeedsCluster
 
 GATE = "done"
@@ -113,11 +110,7 @@ class StagePlan:
 
 
 def is_transient(error: Exception) -> bool:
-    if isinstance(error, FetchError):
-        return error.transient
-    return isinstance(error, HelmCrashed | ClusterUnreachable | WebhookUnreachable) and not isinstance(
-        error, NotAuthenticated
-    )
+    return isinstance(error, SbkubeError) and error.transient
 
 
 def step_id(app: str, stage: Stage | None) -> str:

@@ -183,6 +183,31 @@ def test_actions_apply_create_and_delete_in_their_order(
     assert "`type: apply` takes what is there as it is" in told
 
 
+def test_a_create_that_failed_halfway_goes_on_from_there(
+    project: Project, cluster: Cluster, namespace: str
+) -> None:
+    later = f"{namespace}-later"
+    project.write(
+        {
+            "config.yaml": actions(
+                namespace, "{type: create, path: a.yaml}", "{type: create, path: both.yaml}"
+            ),
+            "a.yaml": config_map("a"),
+            "both.yaml": config_map("b") + "---\n" + config_map("c", namespace=later),
+        }
+    )
+    try:
+        assert f'namespaces "{later}" not found' in project.fails().everything
+        cluster.kubectl("create", "namespace", later)
+        project.run("--resume")
+        assert value_of(cluster, "c", later) == "1"
+        log = (project.folder / ".sbkube/runs/000001/logs/do.deploy.2.log").read_text()
+        assert log.count("what was there has been created by an earlier attempt of this step\n") == 2
+        assert "already exists" in project.fails().everything
+    finally:
+        cluster.kubectl("delete", "namespace", later, "--wait=false", "--ignore-not-found")
+
+
 def test_an_action_takes_over_what_kubectl_applied_before(
     project: Project, cluster: Cluster, namespace: str
 ) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from . import many
+from . import many, objects
 from .client import Cluster
 from .control_plane import ControlPlane
 from .faults import Faults
@@ -117,6 +118,32 @@ def test_a_slow_api_server_only_takes_longer(
     done = project.run("--app", "app-00", "--app", "app-01")
     assert "failed" not in done.said
     assert many.completed(project) == {"app-00": 1, "app-01": 1}
+
+
+def test_an_action_that_finds_nobody_at_the_port_is_tried_again(
+    project: Project, faults: Faults, cluster: Cluster, namespace: str
+) -> None:
+    config = (
+        f"namespace: {namespace}\napps:\n  first: {{type: exec, commands: [touch here; until test -e go; do sleep 0.1; done]}}\n"
+        "  do:\n    type: action\n    depends_on: [first]\n"
+        "    actions: [{path: a.yaml}, {type: create, path: b.yaml}]\n"
+    )
+    files = {f"{name}.yaml": json.dumps(objects.config_map(name, a="1")) for name in "ab"}
+    project.write({**files, "config.yaml": config})
+    with running(project) as process:
+        many.until(lambda: (project.folder / "here").exists(), "the first step did not start")
+        faults.refuse()
+        project.write({"go": ""})
+        assert process.stderr is not None
+        told = next(
+            line for line in iter(process.stderr.readline, "") if "attempt 2 failed, again in " in line
+        )
+        faults.listen()
+        done = ended(process)
+    assert done.code == 0, done.everything
+    assert "do:deploy" in told
+    for name in "ab":
+        cluster.get("configmap", name, namespace=namespace)
 
 
 def test_one_that_does_not_come_back_is_told_by_name_and_resumed(

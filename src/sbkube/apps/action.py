@@ -52,11 +52,12 @@ class Which:
 
 
 class ActionFailed(SbkubeError):
-    def __init__(self, which: Which, error: SbkubeError) -> None:
+    def __init__(self, which: Which, error: SbkubeError, *, may_be_repeated: bool = True) -> None:
         exists = which.action.type == "create" and "already exists" in error.message.lower()
         hint = "`type: apply` takes what is there as it is, and changes it" if exists else error.hint
         super().__init__(f"{which} failed: {error.message}", hint=hint, where=which.where)
         self.which = which
+        self.transient = error.transient and may_be_repeated
 
 
 class ActionOverdue(SbkubeError, TimeoutError):
@@ -109,7 +110,7 @@ class ActionApp(App):
             which = Which(action, index + 1, len(self.actions), work.place.where("actions", index))
             left = None if ends is None else max(ends - anyio.current_time(), 0.0)
             with anyio.move_on_after(left) as scope:
-                await self._do(index, which, work)
+                await self._do(which, work)
             if scope.cancelled_caught:
                 raise ActionOverdue(which, limit or 0.0)
         return None
@@ -122,8 +123,8 @@ class ActionApp(App):
             if action.is_url and action.type != "delete":
                 yield ("actions", index, "path"), action.path
 
-    async def _do(self, index: int, which: Which, work: Work) -> None:
-        action = which.action
+    async def _do(self, which: Which, work: Work) -> None:
+        action, index = which.action, which.place - 1
         source = action.path if action.is_url else str(self._file(index, work.place).present())
         own = action.namespace
         await work.log(str(which))
@@ -134,11 +135,14 @@ class ActionApp(App):
                     source,
                     work.place.namespace if own is None else own,
                     is_only_namespace=bool(own),
+                    key=work.context.key,
                 ),
                 work.log,
             )
         except SbkubeError as error:
-            raise ActionFailed(which, error) from error
+            # What an action before it has created under a generated name would be created once more.
+            has_created = any(before.type == "create" for before in self.actions[:index])
+            raise ActionFailed(which, error, may_be_repeated=not has_created) from error
         finally:
             with anyio.move_on_after(5, shield=True):
                 await work.flush()

@@ -8,9 +8,6 @@ from sbkube.errors import Position, SbkubeError
 class FetchError(SbkubeError):
     """Of one source. It never holds a credential: who raises it redacts what it quotes."""
 
-    transient = False
-    """Whether the same may succeed in a moment, by itself."""
-
     def __init__(
         self,
         message: str,

@@ -123,6 +123,8 @@ class HelmTimeout(HelmError, TimeoutError):
 class HelmCrashed(HelmError):
     """The process in which Helm ran died."""
 
+    transient = True
+
 
 class HelmMissing(HelmError):
     """No Helm to be found where one was asked for."""

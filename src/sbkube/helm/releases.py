@@ -202,9 +202,13 @@ class ReleaseError(HelmError):
 class ClusterUnreachable(HelmError):
     """The API server did not answer, or refused who asked."""
 
+    transient = True
+
 
 class NotAuthenticated(ClusterUnreachable):
     """It answered, and did not take the credentials."""
+
+    transient = False
 
 
 class Forbidden(ReleaseError):
@@ -217,6 +221,8 @@ class ReleaseMissing(ReleaseError):
 
 class WebhookUnreachable(ReleaseError):
     """A webhook by which the API server has objects checked or completed did not answer it."""
+
+    transient = True
 
 
 class NotReady(ReleaseError):

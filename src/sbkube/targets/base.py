@@ -97,6 +97,8 @@ class ObjectAction:
     """For objects that name none; "": that of the context."""
     is_only_namespace: bool = False
     """An object that names another namespace is refused."""
+    key: str = ""
+    """The same while a failed or interrupted attempt is repeated."""
 
 
 class Target(Protocol):
@@ -131,7 +133,7 @@ class Target(Protocol):
     async def deploy(self, deployment: Deployment, log: Log) -> Deployed: ...
 
     async def act(self, action: ObjectAction, log: Log) -> None:
-        """What of it is true already is not done again, but for `create`, which fails."""
+        """What of it is true already is not done again, but for `create`, which fails unless it was done with this key."""
         ...
 
     async def holds(self, app: str, output: Mapping[str, Any]) -> bool:

@@ -25,6 +25,8 @@ class Recording(DirectoryTarget):
     """What a target is asked for, until it refuses or hangs."""
 
     refuses: str | None = None
+    passes: bool = False
+    """What it refuses it may take in a moment."""
     hangs: bool = False
 
     def __init__(self, folder: Path) -> None:
@@ -36,8 +38,10 @@ class Recording(DirectoryTarget):
         await log(f"{action.verb} done")
         if self.hangs:
             await anyio.sleep_forever()
-        if self.refuses:
-            raise SbkubeError(self.refuses)
+        if self.refuses and (action.verb == "apply" or not self.passes):
+            error = SbkubeError(self.refuses)
+            error.transient = self.passes
+            raise error
 
 
 @pytest.fixture
@@ -60,16 +64,16 @@ async def test_actions_are_done_in_the_order_written(bench: Bench, recording: Re
     )
     assert await bench.perform("deploy", app(*written)) is None
     assert recording.asked == [
-        ObjectAction("apply", str(bench.folder / "a.yaml"), "shop"),
-        ObjectAction("delete", str(bench.folder / "b"), "shop"),
-        ObjectAction("create", url, "other", is_only_namespace=True),
+        ObjectAction("apply", str(bench.folder / "a.yaml"), "shop", key="key"),
+        ObjectAction("delete", str(bench.folder / "b"), "shop", key="key"),
+        ObjectAction("create", url, "other", is_only_namespace=True, key="key"),
     ]
     assert bench.log[:2] == ["`apply` of 'a.yaml' (action 1 of 3)", "apply done"]
 
 
 async def test_no_namespace_leaves_it_to_the_manifests(bench: Bench, recording: Recording) -> None:
     await bench.perform("deploy", app("{path: a.yaml}", more=", namespace: ''"))
-    assert recording.asked == [ObjectAction("apply", str(bench.folder / "a.yaml"), "")]
+    assert recording.asked == [ObjectAction("apply", str(bench.folder / "a.yaml"), "", key="key")]
 
 
 async def test_the_first_action_that_fails_ends_the_step(bench: Bench, recording: Recording) -> None:
@@ -78,6 +82,16 @@ async def test_the_first_action_that_fails_ends_the_step(bench: Bench, recording
     with pytest.raises(ActionFailed, match=told):
         await bench.perform("deploy", app("{path: a.yaml}", "{path: b}"))
     assert len(recording.asked) == 1
+
+
+@pytest.mark.parametrize(("first", "may_pass"), [("apply", True), ("delete", True), ("create", False)])
+async def test_what_may_pass_is_repeated_unless_something_was_created_before(
+    bench: Bench, recording: Recording, first: str, may_pass: bool
+) -> None:
+    recording.refuses, recording.passes = "connection refused", True
+    with pytest.raises(ActionFailed) as caught:
+        await bench.perform("deploy", app(f"{{type: {first}, path: a.yaml}}", "{path: b}"))
+    assert caught.value.transient is may_pass
 
 
 async def test_of_what_exists_the_other_verb_is_named(bench: Bench, recording: Recording) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sbkube.helm.base import HelmError
 from sbkube.helm.looking import Query
-from sbkube.helm.releases import OwnedByOther, Releases
+from sbkube.helm.releases import ClusterUnreachable, OwnedByOther, Releases
 from sbkube.targets.base import Deployment, Log
 
 from .kubectl import Kubectl, KubectlMissing
@@ -99,6 +99,8 @@ async def _looked_up(releases: Releases, objects: Sequence[ClusterObject], names
     queries = [_query(wanted.id, namespace) for wanted in objects]
     try:
         return await releases.look(queries)
+    except ClusterUnreachable:
+        raise
     except HelmError:
         if len(objects) > 1:
             half = len(objects) // 2

@@ -42,6 +42,8 @@ LOOK = 2.0
 TICK = 1.0
 """Seconds of one sleep, at most: the loop's own clock stands still while the machine is suspended."""
 GIVE_BACK = 5.0
+PATIENCE = 15.0
+"""Seconds for which who takes it asks again after what may pass by itself."""
 
 Clock = Callable[[], float]
 Extend = Callable[[float], None]
@@ -148,23 +150,27 @@ async def take(
     Who finds it held looks until it is renewed, a third of the lease time at most, or the lease time is over.
     """
     seen: Seen | None = None
-    told, waited, ends = "", False, clock() + wait
+    told, waited, ends, patient_until = "", False, clock() + wait, clock() + PATIENCE
     while True:
         asked = clock()
         try:
             found = await leases.get()
-        except SbkubeError:
-            if seen is None or clock() >= ends:
-                raise
-            await anyio.sleep(LOOK)  # who waits for long need not be told of each moment without an answer
-            continue
-        lease = None if found is None else Lease.of(found)
-        decision = decide(lease, seen, asked)
-        if decision == "take":
+            lease = None if found is None else Lease.of(found)
+            is_ours = lease is not None and lease.holder == holder.identity  # only the answer was lost
+            decision = "take" if is_ours else decide(lease, seen, asked)
             sent = clock()
-            if (mine := await _claim(leases, place, lease, holder)) is not None:
-                extend(sent + KILL * place.seconds)
-                return Held(leases, place, holder, mine, sent, waited, extend, clock)
+            mine = await _claim(leases, place, lease, holder) if decision == "take" else None
+        except SbkubeError as error:
+            # Who waits for long need not be told of each moment without an answer.
+            is_waiting = seen is not None and clock() < ends
+            if not is_waiting and not (error.transient and clock() < patient_until):
+                raise
+            await anyio.sleep(LOOK)
+            continue
+        if mine is not None:
+            extend(sent + KILL * place.seconds)
+            return Held(leases, place, holder, mine, sent, waited, extend, clock)
+        if decision == "take":
             # Whoever was first lives: that is known from the version that is there now.
             seen = Seen(lease.version if lease else "", asked)
             continue

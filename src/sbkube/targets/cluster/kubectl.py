@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from sbkube.process import run_process
 from sbkube.targets.base import Log, ObjectAction, Verb
 
 from .kubeconfig import DEFAULTING, with_default_namespace
+from .passing import Passing, passing
 
 TIME_LIMIT = 120.0
 MANAGER = "helm"
@@ -42,6 +44,7 @@ class KubectlFailed(SbkubeError):
     def __init__(self, doing: str, text: str) -> None:
         super().__init__(f"`kubectl {doing}` failed: {text.strip()[:4000]}")
         self.text = text
+        self.transient = passing(text) is not Passing.NO
 
 
 class KubectlMissing(SbkubeError):
@@ -81,7 +84,7 @@ class Kubectl:
         ended = await run_process(
             [self.program, *self._where(), *arguments],
             cwd=Path(os.sep),
-            env={**self.environ, **self.cluster.environment()},
+            env=self._environment(),
             on_line=lines.append,
             time_limit=time_limit,
             grace=1.0,
@@ -106,31 +109,41 @@ class Kubectl:
             said.append(line)
             await log(line)
 
-        with self._defaulting_to(action) as (flags, environ):
+        with self._defaulting_to(action) as (kubectl, where):
             ended = await run_process(
-                [self.program, *flags, action.verb, *_FLAGS[action.verb], "-f", action.source],
+                [self.program, *kubectl._where(), *where, action.verb, *_flags(action), "-f", action.source],
                 cwd=Path(os.sep),
-                env=environ,
+                env=kubectl._environment(),
                 on_line=on_line,
                 grace=1.0,
             )
-        if ended.code and not (action.verb == "delete" and _are_unknown_kinds(said)):
-            raise KubectlFailed(action.verb, "\n".join(said) or str(ended))
+            if ended.ok or (action.verb == "delete" and _are_unknown_kinds(said)):
+                return
+            if action.verb == "create" and _are_there(said) and await kubectl._has_created(action, where):
+                await log("what was there has been created by an earlier attempt of this step")
+                return
+        raise _failed(action, "\n".join(said) or str(ended))
+
+    async def _has_created(self, action: ObjectAction, where: Sequence[str]) -> bool:
+        """Every object of it, in this attempt or in one that it repeats."""
+        if not action.key:
+            return False
+        found = await self.json("get", *where, "-f", action.source, "--show-managed-fields")
+        return all(_mark(action) in _managers(one) for one in found.get("items", [found]))
 
     @contextmanager
-    def _defaulting_to(self, action: ObjectAction) -> Iterator[tuple[Sequence[str], Mapping[str, str]]]:
+    def _defaulting_to(self, action: ObjectAction) -> Iterator[tuple[Kubectl, Sequence[str]]]:
         """`--namespace` would refuse what names another; the namespace of a context is only a default."""
-        environ = {**self.environ, **self.cluster.environment()}
         if not action.namespace:
-            yield self._where(), environ
+            yield self, ()
         elif action.is_only_namespace:
-            yield [*self._where(), "--namespace", action.namespace], environ
+            yield self, ("--namespace", action.namespace)
         else:
             with tempfile.NamedTemporaryFile("w", prefix="sbkube-", suffix=".yaml") as file:
                 file.write(with_default_namespace(self.cluster, action.namespace))
                 file.flush()
                 paths = os.pathsep.join(filter(None, (file.name, self.cluster.kubeconfig)))
-                yield ["--context", DEFAULTING], {**environ, "KUBECONFIG": paths}
+                yield replace(self, cluster=Cluster(paths, DEFAULTING)), ()
 
     async def create_namespace(self, name: str) -> None:
         """It may be there already."""
@@ -146,7 +159,7 @@ class Kubectl:
             ended = await run_process(
                 ["/bin/sh", "-c", _INTO_FILE, "sh", str(output), self.program, *self._where(), *arguments],
                 cwd=Path(os.sep),
-                env={**self.environ, **self.cluster.environment()},
+                env=self._environment(),
                 on_line=errors.append,
                 time_limit=time_limit,
                 grace=1.0,
@@ -162,8 +175,42 @@ class Kubectl:
             raise KubectlFailed(arguments[0], said.errors)
         return json.loads(said.text)
 
+    def _environment(self) -> Mapping[str, str]:
+        return {**self.environ, **self.cluster.environment()}
+
     def _where(self) -> Sequence[str]:
         return ["--context", self.cluster.context] if self.cluster.context else []
+
+
+def _flags(action: ObjectAction) -> Sequence[str]:
+    return [*_FLAGS[action.verb], *([f"--field-manager={_mark(action)}"] if action.verb == "create" else ())]
+
+
+def _mark(action: ObjectAction) -> str:
+    """As who it creates: by this an attempt knows what an earlier one has made before it was cut off."""
+    return f"sbkube-{action.key}" if action.key else "sbkube"
+
+
+def _managers(found: Mapping[str, Any]) -> set[str]:
+    return {one.get("manager", "") for one in found["metadata"].get("managedFields", ())}
+
+
+def _failed(action: ObjectAction, said: str) -> KubectlFailed:
+    error = KubectlFailed(action.verb, said)
+    if action.verb == "create" and error.transient:
+        # An object whose name is generated would be there twice.
+        error.transient = passing(said) is Passing.REFUSED and not _CREATED.search(said)
+        error.hint = "`sbkube run --resume` creates what is not there yet"
+    return error
+
+
+_CREATED = re.compile(r" created$", re.MULTILINE)
+
+
+def _are_there(said: Sequence[str]) -> bool:
+    """Nothing else was wrong."""
+    wrong = [line for line in said if not _CREATED.search(line) and not line.startswith("Warning: ")]
+    return bool(wrong) and all("(AlreadyExists)" in line for line in wrong)
 
 
 def _are_unknown_kinds(said: Sequence[str]) -> bool:

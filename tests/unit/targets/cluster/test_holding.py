@@ -35,11 +35,16 @@ PLACE = LeasePlace("shop", "sbkube", 30)
 LEASE = Lease("7", "uid", "bob", 30.0, 0, "", "bob")
 
 
+class Passing(SbkubeError):
+    transient = True
+
+
 @dataclass
 class Faulty(FakeLeases):
     """An API server that can be away, hang, or do what it is asked and fail to say so."""
 
     away: bool = False
+    away_for: SbkubeError = field(default_factory=lambda: SbkubeError("connection refused"))
     hangs: bool = False
     mute: bool = False
     writes: list[float] = field(default_factory=list)
@@ -50,16 +55,17 @@ class Faulty(FakeLeases):
 
     async def create(self, wanted: Object) -> Object:
         await self._reached()
-        self.writes.append(anyio.current_time())
-        return await super().create(wanted)
+        return self._answered(await super().create(wanted))
 
     async def replace(self, wanted: Object) -> Object:
         await self._reached()
-        done = await super().replace(wanted)
+        return self._answered(await super().replace(wanted))
+
+    def _answered(self, done: Object) -> Object:
         self.writes.append(anyio.current_time())
         if self.mute:
             self.mute = False
-            raise SbkubeError("the answer was lost")
+            raise Passing("the answer was lost")
         return done
 
     async def _reached(self) -> None:
@@ -67,7 +73,7 @@ class Faulty(FakeLeases):
         if self.hangs:
             await anyio.sleep_forever()
         if self.away:
-            raise SbkubeError("connection refused")
+            raise self.away_for
 
     @property
     def lease(self) -> Lease:
@@ -228,6 +234,29 @@ async def test_who_cannot_reach_the_server_at_the_start_says_so(leases: Faulty) 
     leases.away = True
     with pytest.raises(SbkubeError, match="connection refused"):
         await taken(leases)
+
+
+async def test_who_takes_it_asks_again_for_a_while_after_what_may_pass(leases: Faulty) -> None:
+    async def come_back() -> None:
+        await anyio.sleep(5)
+        leases.away = False
+
+    leases.away, leases.away_for = True, Passing("connection reset")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(come_back)
+        with takes(5):
+            await taken(leases)
+    leases.away = True
+    with takes(15), pytest.raises(Passing, match="connection reset"):
+        await taken(leases, ME)
+
+
+async def test_who_takes_it_and_loses_the_answer_holds_it(leases: Faulty) -> None:
+    leases.mute = True
+    with takes(2, within=0.1):
+        async with holding(leases) as held:
+            assert held.at == leases.writes[-1] > leases.writes[0], "as it would count from what was answered"
+            assert held.lease == leases.lease
 
 
 # --- keeping --------------------------------------------------------------------

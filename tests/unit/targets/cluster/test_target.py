@@ -15,9 +15,11 @@ from anyio.lowlevel import checkpoint
 from sbkube.helm.base import HelmError
 from sbkube.helm.fake import FakeHelm
 from sbkube.helm.fake_cluster import Dies, Fails, FakeCluster
-from sbkube.helm.releases import Cluster, DeployRequest, OwnedByOther, Releases
+from sbkube.helm.releases import Cluster, ClusterUnreachable, DeployRequest, OwnedByOther, Releases
 from sbkube.targets.base import Deployment, DeployOptions, Manifests
+from sbkube.targets.cluster.adoption import existing
 from sbkube.targets.cluster.identity import Identities
+from sbkube.targets.cluster.objects import objects_of
 from sbkube.targets.cluster.target import MOST_WATCHED, ClusterTarget
 
 pytestmark = pytest.mark.anyio
@@ -55,6 +57,16 @@ def target(helm: FakeHelm, folder: Path, namespaces: Mapping[str, int]) -> Clust
     return ClusterTarget(
         Cluster(), releases, None, folder / "scratch", lambda: "us", identities, namespaces=namespaces
     )
+
+
+async def test_a_server_that_is_not_there_is_not_taken_for_one_without_objects(
+    helm: FakeHelm, cluster: FakeCluster
+) -> None:
+    objects = objects_of(stream({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}))
+    assert await existing(helm.releases(Cluster()), objects, "default") == []
+    cluster.is_reachable = False
+    with pytest.raises(ClusterUnreachable):
+        await existing(helm.releases(Cluster()), objects, "default")
 
 
 def stream(*objects: Mapping[str, Any]) -> str:
