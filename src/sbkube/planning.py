@@ -12,7 +12,8 @@ from sbkube.apps.exec import ExecApp
 from sbkube.apps.files import FileInput
 from sbkube.apps.helm import HelmApp
 from sbkube.apps.released import ReleasedApp
-from sbkube.apps.work import Reading
+from sbkube.apps.sought import Fetched, Sought
+from sbkube.apps.work import GitRepository, Reading
 from sbkube.config.project import Project
 from sbkube.engine import Retry
 from sbkube.engine.stores.base import Plan
@@ -33,6 +34,8 @@ class AppPlace:
 
     project: Project = field(repr=False)
     name: str
+    outputs: Mapping[str, Path] = field(default_factory=dict, repr=False)
+    """Where apps have put what they fetched; empty while it is planned, when that is nobody's business yet."""
 
     @property
     def app(self) -> App:
@@ -81,6 +84,20 @@ class AppPlace:
     def values_candidates(self, name: str) -> list[Path]:
         return self.project.values_candidates(name)
 
+    @property
+    def git_repos(self) -> Mapping[str, GitRepository]:
+        return self.project.settings.git_repos
+
+    def where_setting(self, *path: str | int) -> Position:
+        return self.project.where("settings", *path)
+
+    @property
+    def fetched(self) -> Fetched:
+        return self.project.fetched
+
+    def seek(self, path: str) -> Sought | None:
+        return self.fetched.seek(path, self.folder, self.outputs)
+
 
 def _is_among(chart: str, charts: Collection[str]) -> bool:
     """By its whole name, or by its last part."""
@@ -96,6 +113,8 @@ class StagePlan:
     stage: Stage | None
     """None: a gate."""
     needs: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    """Of `needs`, what fetches files of which only those count that are read."""
     after: tuple[str, ...] = ()
     inputs: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[FileInput, ...] = ()
@@ -176,13 +195,17 @@ def _stages(place: AppPlace, facts: _Facts) -> Iterator[StagePlan]:
     for stage in app.stages:
         id = step_id(name, stage)
         reading = facts.read.get((name, stage), Reading())
-        late = _made_by_others(place, id, reading, facts)
+        made = _made_by_commands(place, id, reading, facts)
+        fetched = frozenset(file.component for file in reading.files if file.by is not None)
+        sources = tuple(dict.fromkeys(step_id(f.by, "prepare") for f in reading.files if f.by is not None))
+        late = made | fetched
         previous = tuple(step_id(name, earlier) for earlier in _earlier(app, stage, facts.target))
         yield StagePlan(
             id,
             name,
             stage,
-            needs=(*previous, *(_makers(place) if late else ())),
+            needs=(*previous, *(_makers(place) if made else ()), *sources),
+            reads=sources,
             after=before if stage == _waiting_stage(app) else (),
             inputs=_inputs(app, stage, reading, late, facts),
             files=reading.files,
@@ -234,7 +257,7 @@ def _makers(place: AppPlace) -> tuple[str, ...]:
     return tuple(step_id(name, "deploy") for name in dict.fromkeys(names))
 
 
-def _made_by_others(place: AppPlace, id: str, reading: Reading, facts: _Facts) -> frozenset[str]:
+def _made_by_commands(place: AppPlace, id: str, reading: Reading, facts: _Facts) -> frozenset[str]:
     """The components that a command makes before the step starts."""
     makers = _makers(place)
     if not makers:
@@ -244,8 +267,11 @@ def _made_by_others(place: AppPlace, id: str, reading: Reading, facts: _Facts) -
     return frozenset(
         file.component
         for file in reading.files
-        if facts.digest(file) is None
-        or (were_made and then is not None and file.component not in then.components)
+        if file.by is None
+        and (
+            facts.digest(file) is None
+            or (were_made and then is not None and file.component not in then.components)
+        )
     )
 
 

@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +39,8 @@ from sbkube.engine import (
 from sbkube.engine.step import Body
 from sbkube.engine.stores.base import Plan
 from sbkube.errors import Position, SbkubeError, is_disk_full
+from sbkube.fetch.cache import cache_folder
+from sbkube.fetch.git import GitClones
 from sbkube.helm.base import Helm
 from sbkube.leftovers import Attempt
 from sbkube.planning import AppPlace, StagePlan, plan_stages, readings, unsuited
@@ -83,10 +85,12 @@ class Workshop:
     helms: Helms
     control: RunControl = field(default_factory=RunControl)
     outputs: Outputs = field(init=False)
+    git: GitClones = field(init=False)
     incomplete_logs: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.outputs = Outputs(self.state / "out")
+        self.git = GitClones(cache_folder(self.environ) / "git", self.environ)
 
     async def plan(self, asked: Asked, earlier: Plan | None) -> Planned:
         for error in unsuited(self.project, self.target.identity):
@@ -169,9 +173,10 @@ class Workshop:
             stage.id,
             self._body(stage, place) if stage.stage is not None else None,
             needs=stage.needs,
+            reads=stage.reads,
             after=stage.after,
             inputs=stage.inputs,
-            late_inputs=partial(_inputs_now, place.app, place, stage, digests) if stage.files else None,
+            late_inputs=partial(self._inputs_now, stage, place, digests) if stage.files else None,
             pools=stage.pools,
             time_limit=None if place.app.ends_in_time else stage.time_limit,
             retry=stage.retry,
@@ -200,6 +205,7 @@ class Workshop:
         return partial(self._perform, stage, stage.stage, place)
 
     async def _perform(self, planned: StagePlan, stage: Stage, place: AppPlace, context: StepContext) -> Json:
+        place = self._with_outputs(planned, place, context.results)
         path = self.log_path(planned.app, stage, context.run, context.attempt)
         log = StepLog(path, context.log, partial(self._log_unwritable, context))
         try:
@@ -229,6 +235,22 @@ class Workshop:
             with anyio.move_on_after(5, shield=True):
                 await self.outputs.discard(out)
 
+    def _with_outputs(self, planned: StagePlan, place: AppPlace, results: Mapping[str, Json]) -> AppPlace:
+        """Where what the stage reads of other apps lies, by what these returned: in this run, or the one it goes on with."""
+        fetched = {
+            id.rpartition(":")[0]: self.outputs.path(results[id]) for id in planned.reads if id in results
+        }
+        return replace(place, outputs=fetched)
+
+    async def _inputs_now(
+        self,
+        planned: StagePlan,
+        place: AppPlace,
+        then: Mapping[Path, str | None],
+        results: Mapping[str, Json],
+    ) -> Json:
+        return await _inputs_now(self._with_outputs(planned, place, results), planned, then)
+
     def _work(
         self, planned: StagePlan, place: AppPlace, context: StepContext, log: StepLog, out: Path
     ) -> Work:
@@ -242,6 +264,7 @@ class Workshop:
             },
             out=out,
             helm=self.helms.helm,
+            git=self.git,
             target=self.target,
             env=self._environment(planned, place, context),
             log=log.write,
@@ -355,17 +378,11 @@ class Unreadable(SbkubeError):
         self.path = path
 
 
-async def _inputs_now(
-    app: App,
-    place: AppPlace,
-    stage: StagePlan,
-    then: Mapping[Path, str | None],
-    results: Mapping[str, Json],
-) -> Json:
+async def _inputs_now(place: AppPlace, stage: StagePlan, then: Mapping[Path, str | None]) -> Json:
     """What could only be read now; raises `InputsChanged` for what is not as it was planned."""
     assert stage.stage is not None
     planned = {f.component: then.get(f.path) if f.path is not None else None for f in stage.files}
-    now = await run_sync(_digests_now, app, place, stage.stage, abandon_on_cancel=True)  # it only reads
+    now = await run_sync(_digests_now, place, stage.stage, abandon_on_cancel=True)  # it only reads
     late = {name: digest for name, digest in now.items() if name in stage.late or planned.get(name) is None}
     changed = [name for name, digest in planned.items() if name not in late and now.get(name) != digest]
     if changed:
@@ -373,10 +390,10 @@ async def _inputs_now(
     return {name: digest for name, digest in late.items() if digest is not None} or None
 
 
-def _digests_now(app: App, place: AppPlace, stage: Stage) -> dict[str, str | None]:
+def _digests_now(place: AppPlace, stage: Stage) -> dict[str, str | None]:
     return {
         file.component: _digest_or_explain(file.path, file.where) if file.path else None
-        for file in app.reads(stage, place).files
+        for file in place.app.reads(stage, place).files
     }
 
 

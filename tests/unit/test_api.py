@@ -102,7 +102,7 @@ async def test_nothing_changes_if_a_run_is_refused(folder: Path) -> None:
         await api.run(project, Request(Asked(apps=("c",))), environ=ENV)
     assert await api.state_of(project, environ=ENV).latest() is None
     with pytest.raises(NotYet):
-        load(folder, "  a: {type: git, repo: x}\n")
+        load(folder, "  a: {type: hook, tasks: []}\n")
 
 
 async def test_two_runs_at_once_are_refused_and_the_first_goes_on(folder: Path) -> None:

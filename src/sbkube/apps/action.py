@@ -18,7 +18,8 @@ from sbkube.apps.base import App, OnInterrupt, Stage
 from sbkube.apps.checks import Refusal, check_namespace, failures
 from sbkube.apps.fields import Model, NotEmpty
 from sbkube.apps.fields import Path as FieldPath
-from sbkube.apps.files import FileInput, is_readable_as
+from sbkube.apps.files import FileInput
+from sbkube.apps.sought import file_input
 from sbkube.apps.work import Json, Place, Reading, Work
 from sbkube.errors import Position, SbkubeError
 from sbkube.targets.base import ObjectAction, Verb
@@ -149,9 +150,7 @@ class ActionApp(App):
 
     def _file(self, index: int, place: Place) -> FileInput:
         name, where = self.actions[index].path, place.where("actions", index, "path")
-        path = place.folder / Path(name).expanduser()
-        found = path if is_readable_as(path, "a file", "a folder") else None
-        return FileInput("manifest", name, found, where, (path,))
+        return file_input(place, "manifest", name, where, "a file", "a folder")
 
     def _checks(self, place: Place) -> Iterator[Callable[[], object]]:
         yield partial(check_namespace, place.namespace, place.where("namespace"))

@@ -60,6 +60,8 @@ class FileInput:
     looked_at: tuple[Path, ...] = ()
     why: str | None = None
     """There is none, if that can be said better than by where it was looked for."""
+    by: str | None = None
+    """The app of the project that fetches it."""
 
     @property
     def component(self) -> str:

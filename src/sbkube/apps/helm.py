@@ -25,13 +25,17 @@ from sbkube.apps.charts import (
 )
 from sbkube.apps.checks import Refusal, check_namespace, check_release_name, failures
 from sbkube.apps.fields import NotEmpty, Spellings, one_or_many
-from sbkube.apps.files import FileInput, is_readable_as, matches
+from sbkube.apps.fields import Path as FieldPath
+from sbkube.apps.files import FileInput, matches
+from sbkube.apps.git_charts import GIT, chart_settings, check_chart_of_git, is_pinned, take_chart_of_git
 from sbkube.apps.manifests import with_metadata
 from sbkube.apps.released import ReleasedApp
 from sbkube.apps.rendered import deploy_rendered, write_rendered, write_values
+from sbkube.apps.sought import file_input, first_input
 from sbkube.apps.work import Json, Place, Reading, Work
 from sbkube.documents import parse, read_text
 from sbkube.errors import Position, SbkubeError, as_text
+from sbkube.fetch.git_remote import without_credentials
 from sbkube.helm.base import Capabilities, HelmCrashed, HelmError, HelmMissing, RenderRequest, ValuesError
 from sbkube.helm.values import final_values
 from sbkube.targets.base import Crds, Manifests, Target
@@ -96,14 +100,16 @@ class HelmApp(ReleasedApp):
     @property
     def is_remote(self) -> bool:
         """`repo/name`, `oci://…`, a URL; a bare name is a folder or an archive of the project."""
-        if self.chart.startswith((".", "/", "~")):
+        if self.chart.startswith((".", "/", "~", "${repos.")):
             return False
-        return "/" in self.chart or self.chart.startswith("git+")
+        return "/" in self.chart or self.chart.startswith(GIT)
 
     # What its stages read and do
 
     def reads(self, stage: Stage, place: Place) -> Reading:
         match stage:
+            case "prepare" if self.chart.startswith(GIT):
+                return Reading(chart_settings(self.chart, place))
             case "prepare":
                 return Reading(files=(self._chart(place),))
             case "build":
@@ -120,6 +126,8 @@ class HelmApp(ReleasedApp):
 
     async def perform(self, stage: Stage, work: Work) -> Json:
         match stage:
+            case "prepare" if self.chart.startswith(GIT):
+                await take_chart_of_git(self.chart, work)
             case "prepare":
                 chart = self._chart(work.place).present()
                 await run_sync(take_chart, chart, work.out / "chart", self.chart, work.place.where("chart"))
@@ -134,8 +142,15 @@ class HelmApp(ReleasedApp):
     def is_made_for(self, stage: Stage, output: Path, target: Target) -> bool:
         return stage != "template" or self.kube_version is not None or are_current(output, target)
 
+    def unpinned(self, folder: Path) -> Iterator[tuple[FieldPath, str]]:
+        if self.chart.startswith(GIT) and not is_pinned(self.chart):
+            yield ("chart",), without_credentials(self.chart)
+
     def check(self, place: Place) -> Iterator[Refusal]:
         yield from (("template", error) for error in self._check_template(place))
+        if self.chart.startswith(GIT):
+            yield from (("prepare", error) for error in check_chart_of_git(self.chart, place))
+            return
         source = self._chart(place).path
         if source is not None:
             with TemporaryDirectory(prefix="sbkube-") as folder:
@@ -174,9 +189,7 @@ class HelmApp(ReleasedApp):
         return self.release_name or place.name
 
     def _chart(self, place: Place) -> FileInput:
-        path = place.folder / Path(self.chart).expanduser()
-        found = path if is_readable_as(path, "a file", "a folder") else None
-        return FileInput("chart", self.chart, found, place.where("chart"), (path,))
+        return file_input(place, "chart", self.chart, place.where("chart"), "a file", "a folder")
 
     def _overrides(self, place: Place) -> list[tuple[str, FileInput]]:
         """Each path in the chart, and the file that takes it."""
@@ -186,7 +199,7 @@ class HelmApp(ReleasedApp):
             where = place.where("overrides", index)
             if isinstance(item, dict):
                 found += [
-                    (path, _override(file, (home / file, place.folder / file), where))
+                    (path, first_input(place, "override", file, where, (home / file, place.folder / file)))
                     for path, file in item.items()
                 ]
             elif any(sign in item for sign in "*?["):
@@ -218,7 +231,8 @@ class HelmApp(ReleasedApp):
             )
         laid = [file for path, file in self._overrides(place) if PurePosixPath(path).parts == ("Chart.yaml",)]
         file = laid[-1] if laid else source
-        written = file.present() if laid else file.present() / "Chart.yaml"
+        # Of a chart from elsewhere only the copy is here.
+        written = file.present() if laid else made if file.path is None else file.path / "Chart.yaml"
         with file.named():
             check_metadata(read_text(written if written.is_file() else made), written)
 
@@ -228,9 +242,7 @@ class HelmApp(ReleasedApp):
                 shared = index < len(place.shared_values)
                 own = ("values", index - len(place.shared_values))
                 where = place.where_shared_values if shared else place.where(*own)
-                looked_at = tuple(place.values_candidates(item))
-                found = next((path for path in looked_at if path.is_file()), None)
-                yield FileInput("values file", item, found, where, looked_at)
+                yield first_input(place, "values file", item, where, place.values_candidates(item))
 
     def _template_settings(self, place: Place) -> dict[str, Json]:
         return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import ClassVar, Literal
 
 from pydantic import field_validator
@@ -17,6 +18,14 @@ class HttpApp(App):
     url: NotEmpty
     dest: NotEmpty
     headers: dict[str, Secret] = {}
+
+    @field_validator("dest")
+    @classmethod
+    def _is_inside(cls, dest: str) -> str:
+        inside = posixpath.normpath(dest)
+        if inside.startswith(("/", "..")) or inside == ".":
+            raise ValueError(f"must be the path of a file in the folder of the project, not {dest!r}")
+        return inside
 
     @field_validator("url")
     @classmethod

@@ -84,15 +84,21 @@ class KustomizeApp(ReleasedApp):
         return folder / Path(self.path).expanduser()
 
     def _input(self, place: Place) -> FileInput:
-        folder, where = self._folder(place.folder), place.where("path")
+        where = place.where("path")
+        if (sought := place.seek(self.path)) is not None:
+            is_there = sought.path is None or file_in(sought.path) is not None
+            ask = sought.input if is_there else sought.missing
+            return ask("kustomization", self.path, where, *(("a folder",) if is_there else ()))
+        folder = self._folder(place.folder)
         found = folder if file_in(folder) is not None else None
         return FileInput("kustomization", self.path, found, where, tuple(folder / name for name in FILES))
 
     def _inputs(self, place: Place) -> Iterator[FileInput]:
-        own = self._input(place)
+        own, sought = self._input(place), place.seek(self.path)
         yield own
         for folder in follow(own.path).folders[1:] if own.path is not None else ():
-            yield FileInput("kustomization", os.path.relpath(folder, place.folder), folder, own.where)
+            name = os.path.relpath(folder, place.folder) if sought is None else sought.shown(folder)
+            yield FileInput("kustomization", name, folder, own.where, by=own.by)
 
     async def _built(self, folder: Path, work: Work) -> str:
         where = work.place.where("path")

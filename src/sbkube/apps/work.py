@@ -13,10 +13,12 @@ from uuid import uuid4
 
 from anyio.to_thread import run_sync
 
-from sbkube.apps.fields import Stage
+from sbkube.apps.fields import Secret, Stage
 from sbkube.apps.files import FileInput
+from sbkube.apps.sought import Fetched, Sought
 from sbkube.engine import StepContext
 from sbkube.errors import Position, SbkubeError, is_disk_full
+from sbkube.fetch.git import GitClones
 from sbkube.helm.base import Helm
 from sbkube.targets.base import Target
 from sbkube.targets.trees import digest_tree
@@ -32,6 +34,25 @@ class Reading:
     files: tuple[FileInput, ...] = ()
     secrets: tuple[str, ...] = ()
     """Names of environment variables whose values count without ever being written."""
+
+
+class GitRepository(Protocol):
+    """An entry of `git_repos`."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def branch(self) -> str | None: ...
+
+    @property
+    def username(self) -> Secret | None: ...
+
+    @property
+    def password(self) -> Secret | None: ...
+
+    @property
+    def ssh_key(self) -> str | None: ...
 
 
 class Place(Protocol):
@@ -66,6 +87,20 @@ class Place(Protocol):
 
     def values_candidates(self, name: str) -> list[Path]: ...
 
+    @property
+    def git_repos(self) -> Mapping[str, GitRepository]: ...
+
+    def where_setting(self, *path: str | int) -> Position: ...
+
+    @property
+    def fetched(self) -> Fetched:
+        """Which paths lead to what other apps fetch."""
+        ...
+
+    def seek(self, path: str) -> Sought | None:
+        """None: it leads to the project's own files."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Work:
@@ -77,6 +112,7 @@ class Work:
     """Outputs of the earlier stages of the app."""
     out: Path
     helm: Callable[[], Awaitable[Helm]]
+    git: GitClones
     target: Target
     env: Mapping[str, str]
     """The environment for commands."""

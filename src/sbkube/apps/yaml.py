@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -17,12 +18,13 @@ from sbkube.apps.files import FileInput, files_below, is_readable_as, matches
 from sbkube.apps.manifests import Manifest, each_manifest, read_manifests
 from sbkube.apps.released import ReleasedApp
 from sbkube.apps.rendered import deploy_rendered, rendered, write_rendered
+from sbkube.apps.sought import Sought
 from sbkube.apps.work import Json, Place, Reading, Work
 from sbkube.errors import Position, SbkubeError, as_text
 from sbkube.targets.base import Manifests
 
 _SUFFIXES = (".yaml", ".yml", ".json")
-_ENDINGS = "`.yaml`, `.yml` or `.json`"
+_NO_FILE = "the folder has no file that ends in `.yaml`, `.yml` or `.json`"
 
 
 class YamlApp(ReleasedApp):
@@ -40,7 +42,7 @@ class YamlApp(ReleasedApp):
 
     @staticmethod
     def is_elsewhere(item: str) -> bool:
-        return item.startswith(("http://", "https://", "${repos."))
+        return item.startswith(("http://", "https://"))
 
     def reads(self, stage: Stage, place: Place) -> Reading:
         if stage == "deploy":
@@ -68,19 +70,48 @@ class YamlApp(ReleasedApp):
     def _files(self, place: Place) -> Iterator[FileInput]:
         for index, item in enumerate(self.manifests):
             where = place.where("manifests", index)
-            found = _matches(place.folder, item, where)
-            for path in found:
-                yield FileInput("manifest", _name(path, place.folder), path, where)
-            if not found:
-                looked_at = place.folder / Path(item).expanduser()
-                why = f"the folder has no file that ends in {_ENDINGS}" if looked_at.is_dir() else None
-                yield FileInput("manifest", item, None, where, (looked_at,), why)
+            sought = place.seek(item)
+            yield from _own(item, place, where) if sought is None else _fetched(item, sought, where)
 
     def _rendered(self, place: Place) -> Manifests:
         found: list[Manifest] = []
         for file in dict.fromkeys(self._files(place)):
             found += _manifests(file)
         return rendered(found, place)
+
+
+def _own(item: str, place: Place, where: Position) -> Iterator[FileInput]:
+    """Of the project, and single files that are fetched to where the item looks."""
+    found = {_name(path, place.folder): path for path in _matches(place.folder, item, where)}
+    fetched = _fetched_to(item, place)
+    for name in sorted(found.keys() | fetched.keys()) if fetched else found:
+        if name in fetched:
+            yield fetched[name].input("manifest", name, where, "a file")
+        else:
+            yield FileInput("manifest", name, found[name], where)
+    if not found and not fetched:
+        looked_at = place.folder / Path(item).expanduser()
+        why = _NO_FILE if looked_at.is_dir() else None
+        yield FileInput("manifest", item, None, where, (looked_at,), why)
+
+
+def _fetched_to(item: str, place: Place) -> dict[str, Sought]:
+    below = (f for f in place.fetched.below(os.path.normpath(item)) if f.endswith(_SUFFIXES))
+    names = [*below, *place.fetched.matching(os.path.normpath(item))]
+    return {name: sought for name in names if (sought := place.seek(name)) is not None}
+
+
+def _fetched(item: str, sought: Sought, where: Position) -> Iterator[FileInput]:
+    if sought.root is None or sought.why:
+        yield sought.missing("manifest", item, where)
+        return
+    found = _matches(sought.root, sought.rest, where) if sought.rest else _matches(sought.root, ".", where)
+    for path in found:
+        yield FileInput("manifest", sought.shown(path), path, where, by=sought.by)
+    if not found and (folder := sought.path) is not None and folder.is_dir():
+        yield FileInput("manifest", item, None, where, (), _NO_FILE, by=sought.by)
+    elif not found:
+        yield sought.missing("manifest", item, where)
 
 
 def _manifests(file: FileInput) -> list[Manifest]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sbkube.apps.base import App
+from sbkube.apps.fetched import fetched_by
 from sbkube.apps.fields import Spellings
 from sbkube.config.apps import check_defaults, read_apps, with_namespace
 from sbkube.config.checking import Problems
@@ -194,6 +195,7 @@ def _project(
         app_dirs=file.app_dirs,
         deps=file.deps,
         hooks=file.hooks,
+        fetched=fetched_by(apps),
         _layers=layers,
         _spelled=spelled,
     )

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from sbkube.apps.action import ActionApp
 from sbkube.apps.base import App
-from sbkube.apps.fields import Path
+from sbkube.apps.git_charts import GIT
 from sbkube.apps.helm import HelmApp
-from sbkube.apps.kustomize import KustomizeApp
 from sbkube.apps.yaml import YamlApp
 from sbkube.config.files import groups_in
 from sbkube.config.project import Project
 from sbkube.errors import NotYet
 
-TYPES = ("git", "http", "hook")
-_CLONE = "${repos."
+TYPES = ("http", "hook")
 
 
 def refuse_not_yet(project: Project) -> None:
@@ -42,18 +37,7 @@ def _refuse_app(project: Project, name: str, app: App) -> None:
         index = next(n for n, item in enumerate(app.manifests) if app.is_elsewhere(item))
         what = f"a manifest from elsewhere ({app.manifests[index]!r} of app {name!r})"
         raise NotYet(what, where=project.position(name, "manifests", index))
-    for path, text in _paths(app):
-        if text.startswith(_CLONE):
-            what = f"a path in a clone ({text!r} of app {name!r})"
-            raise NotYet(what, where=project.position(name, *path))
-    if isinstance(app, HelmApp) and app.is_remote:
+    if isinstance(app, HelmApp) and app.is_remote and not app.chart.startswith(GIT):
         local = f"; a local chart is written `./{app.chart}`" if (project.folder / app.chart).exists() else ""
         what = f"a chart from elsewhere ({app.chart!r} of app {name!r}{local})"
         raise NotYet(what, where=project.position(name, "chart"))
-
-
-def _paths(app: App) -> Iterator[tuple[Path, str]]:
-    if isinstance(app, KustomizeApp):
-        yield ("path",), app.path
-    elif isinstance(app, ActionApp):
-        yield from ((("actions", n, "path"), action.path) for n, action in enumerate(app.actions))

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from sbkube.apps.base import App
 from sbkube.apps.fields import Spellings
 from sbkube.apps.hooks import CommandHooks
+from sbkube.apps.sought import Fetched
 from sbkube.config import profiles
 from sbkube.config.layers import Layers
 from sbkube.config.models import ClusterLock, Command, Limits, Phase, Settings
@@ -36,6 +37,8 @@ class Project:
     app_dirs: tuple[str, ...]
     deps: tuple[str, ...]
     hooks: Mapping[Command, CommandHooks]
+    fetched: Fetched
+    """Which paths lead to what its apps fetch."""
     _layers: Layers = field(repr=False, compare=False)
     _spelled: Mapping[str, Spellings] = field(repr=False, compare=False)
 

@@ -6,14 +6,13 @@ nothing of LFS. A link that leads out of the repository is left out: who reads i
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from anyio.to_thread import run_sync
@@ -23,6 +22,7 @@ from sbkube.fetch.errors import FetchError
 from sbkube.fetch.git_errors import GitFailed, PathNotFound, failure, told
 from sbkube.fetch.git_program import Git, Said
 from sbkube.fetch.git_remote import GitRemote
+from sbkube.fetch.nearby import nearby
 
 _ENTRY = re.compile(r"(\d{6}) \w+ ([0-9a-f]{40})\t(.*)")
 _QUOTED = re.compile(r"\\([0-7]{3}|.)")
@@ -66,6 +66,15 @@ class Taken:
     parts: tuple[Part, ...] = ()
     without_url: tuple[str, ...] = ()
     """Submodules of which `.gitmodules` does not say where they come from."""
+
+    @property
+    def told(self) -> list[str]:
+        """What somebody may miss who looks for it."""
+        links = [f"left out `{name}`: a link that leads out of the repository" for name in self.left_out]
+        unknown = [
+            f"left out submodule `{name}`: `.gitmodules` has no URL of it" for name in self.without_url
+        ]
+        return links + unknown
 
     def joined(self, other: Taken, below: str) -> Taken:
         links = tuple(f"{below}/{name}" for name in other.left_out)
@@ -179,22 +188,6 @@ class TreeWriter:
             config=config,
             stdin=stdin,
         )
-
-
-def nearby(path: str, names: Sequence[str]) -> list[str]:
-    """What is where the path leads, as far as it goes, or else what has such a name."""
-    last = PurePosixPath(path).name
-    alike = [name for name in names if PurePosixPath(name).name == last]
-    parent = PurePosixPath(path).parent
-    while True:
-        depth = len(parent.parts)
-        inside = [n for n in names if PurePosixPath(n).parts[:depth] == parent.parts]
-        here = sorted({"/".join(PurePosixPath(n).parts[: depth + 1]) for n in inside})
-        if here or not depth:
-            break
-        parent = parent.parent
-    close = difflib.get_close_matches(path, here, n=3, cutoff=0.5)
-    return [as_text(name) for name in dict.fromkeys([*alike[:3], *close, *here[:8]])][:8]
 
 
 def _chosen(entries: Sequence[_Entry], path: str | None) -> list[_Entry]:

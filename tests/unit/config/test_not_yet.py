@@ -18,18 +18,7 @@ Load = Callable[..., Project]
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        (
-            "apps:\n  a:\n    type: kustomize\n    path: ${repos.x}/k",
-            4,
-            "a path in a clone ('${repos.x}/k' of app 'a')",
-        ),
-        ("apps:\n  a: {type: git, repo: x}", 2, "an app of type git ('a')"),
         ("apps:\n  a: {type: http, url: https://x, dest: y}", 2, "an app of type http ('a')"),
-        (
-            "apps:\n  a:\n    type: action\n    actions:\n    - path: x\n    - path: ${repos.x}/k",
-            6,
-            "a path in a clone ('${repos.x}/k' of app 'a')",
-        ),
         ("apps:\n  a: {type: hook, tasks: []}", 2, "an app of type hook ('a')"),
         ("apps:\n  a:\n    type: noop\n    hooks: {}", 4, "a hook of an app ('a')"),
         ("apps: {a: {type: noop}}\nhooks: {deploy: {pre: [x]}}", 2, "a hook around a command"),
@@ -66,7 +55,7 @@ def test_what_is_disabled_is_not_refused(load: Load) -> None:
         load(
             config="""
             apps:
-              a: {type: git, repo: x, enabled: false}
+              a: {type: http, url: 'https://example.com/x', dest: x, enabled: false}
               b: {type: noop, hooks: {pre_deploy: [x]}, enabled: false}
               c: {type: helm, chart: a/b, enabled: false}
             """
@@ -86,6 +75,9 @@ def test_what_is_done_is_not_refused(load: Load) -> None:
               e: {type: noop}
               f: {type: kustomize, path: k}
               g: {type: action, actions: [{path: x}, {path: 'https://example.com/x'}]}
+              h: {type: git, repo: x}
+              i: {type: kustomize, path: '${repos.h}/k'}
+              j: {type: helm, chart: 'git+https://example.com/x//y'}
             """
         )
     )

@@ -1,0 +1,103 @@
+"""A chart in a git repository: `git+https://host/repository//path/to/chart?ref=v1`."""
+
+from __future__ import annotations
+
+import posixpath
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Self
+from urllib.parse import parse_qs
+
+from anyio.to_thread import run_sync
+
+from sbkube.apps.charts import take_chart
+from sbkube.apps.checks import failures
+from sbkube.apps.repositories import entry, remote_of, shown
+from sbkube.apps.work import Json, Place, Work
+from sbkube.errors import ConfigError, SbkubeError
+from sbkube.fetch.git import Wanted
+from sbkube.fetch.git_remote import without_credentials
+
+GIT = "git+"
+
+
+class BadChartUrl(ConfigError):
+    def __init__(self, chart: str, why: str) -> None:
+        super().__init__(
+            f"chart {without_credentials(chart)!r} {why}",
+            hint="write `git+https://host/repository//path/to/chart?ref=v1`",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class GitChart:
+    repo: str
+    path: str | None
+    ref: str | None
+
+    @classmethod
+    def of(cls, chart: str) -> Self:
+        """Raises `BadChartUrl`."""
+        address, _, query = chart.removeprefix(GIT).partition("?")
+        asked = parse_qs(query, keep_blank_values=True)
+        if asked.keys() - {"ref"} or any(len(values) > 1 or not values[0] for values in asked.values()):
+            raise BadChartUrl(chart, "has more after its `?` than one `ref`")
+        scheme, separator, rest = address.partition("://")
+        repository, _, inside = rest.partition("//")
+        path = posixpath.normpath(inside) if inside else "."
+        if path.startswith(("/", "..")):
+            raise BadChartUrl(chart, "leads out of the repository")
+        ref = asked["ref"][0] if "ref" in asked else None
+        return cls(f"{scheme}{separator}{repository}", None if path == "." else path, ref)
+
+    def wanted(self, place: Place) -> Wanted:
+        found = entry(self.repo, place)
+        return Wanted(self.ref, found[1].branch if found else None)
+
+
+def is_pinned(chart: str) -> bool:
+    try:
+        return Wanted(GitChart.of(chart).ref).is_pinned
+    except BadChartUrl:
+        return True  # nothing is fetched by it at all
+
+
+def chart_settings(chart: str, place: Place) -> dict[str, Json]:
+    """What is asked for; as for a `git` app, which commit that is comes later."""
+    try:
+        found = GitChart.of(chart)
+    except BadChartUrl:
+        return {"chart": without_credentials(chart)}
+    wanted = found.wanted(place)
+    return {"chart": shown(found.repo, place), "path": found.path, "ref": wanted.ref, "branch": wanted.branch}
+
+
+def check_chart_of_git(chart: str, place: Place) -> Iterator[SbkubeError]:
+    def address() -> None:
+        remote_of(GitChart.of(chart).repo, place, None)
+
+    for error in failures([address]):
+        error.set_place(place.where("chart"))
+        yield error
+
+
+async def take_chart_of_git(chart: str, work: Work) -> None:
+    where, clone = work.place.where("chart"), work.out / ".clone"
+    try:
+        found = GitChart.of(chart)
+        wanted = found.wanted(work.place)
+        remote = await run_sync(remote_of, found.repo, work.place, work.env)
+        commit = await work.git.commit_of(remote, wanted)
+        await work.log(f"{wanted} of {remote.url} is commit {commit}")
+        work.context.metadata.update({"commit": commit, "asked": str(wanted)})
+        taken = await work.git.take(remote, commit, clone, path=found.path, log=work.log)
+    except SbkubeError as error:
+        error.set_place(where)
+        raise
+    for line in taken.told:
+        await work.log(line)
+    source = clone / (found.path or "")
+    await run_sync(take_chart, source, work.out / "chart", without_credentials(chart), where)
+    await run_sync(partial(shutil.rmtree, clone))

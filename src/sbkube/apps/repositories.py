@@ -1,0 +1,98 @@
+"""Git repositories by what an app says of them: a name in `git_repos`, or a URL."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+
+from sbkube.apps.fields import FromEnv, Secret
+from sbkube.apps.work import GitRepository, Place
+from sbkube.errors import ConfigError, Position, SbkubeError
+from sbkube.fetch.errors import FetchError
+from sbkube.fetch.git_remote import GitRemote, without_credentials
+
+
+class UnknownRepository(ConfigError):
+    def __init__(self, name: str, known: list[str]) -> None:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        there = f"there are: {', '.join(known)}" if known else "write its URL, or add it there"
+        super().__init__(f"`git_repos` has no {name!r}", hint=f"did you mean {near[0]!r}?" if near else there)
+
+
+class CredentialMissing(SbkubeError):
+    def __init__(self, field: str, variable: str, where: Position) -> None:
+        super().__init__(
+            f"`{field}` comes from the environment variable {variable!r}, which is not set",
+            hint=f"`export {variable}=…` before the run",
+            where=where,
+        )
+
+
+class KeyMissing(SbkubeError):
+    def __init__(self, path: Path, where: Position) -> None:
+        super().__init__(f"the ssh key `{path}` is not there, or may not be read", where=where)
+
+
+def entry(repo: str, place: Place) -> tuple[str, GitRepository] | None:
+    """By its name, or by its URL, so that what opens it need not be written twice."""
+    if found := place.git_repos.get(repo):
+        return repo, found
+    return next(((name, known) for name, known in place.git_repos.items() if _is_at(known.url, repo)), None)
+
+
+def shown(repo: str, place: Place) -> str:
+    """The URL, of which nobody need know more; as it is written if it is none."""
+    found = entry(repo, place)
+    try:
+        return _remote(found[1].url if found else repo, place).url
+    except SbkubeError:
+        return without_credentials(repo)
+
+
+def remote_of(repo: str, place: Place, environ: Mapping[str, str] | None) -> GitRemote:
+    """With what opens it, taken from the environment; None: without. Raises `SbkubeError`."""
+    found = entry(repo, place)
+    if found is None:
+        return _remote(repo, place)
+    name, known = found
+    remote = _remote(known.url, place)
+    if environ is None:
+        return remote
+    username, password = (
+        _revealed(secret, f"git_repos.{name}.{field}", environ, place.where_setting("git_repos", name, field))
+        for field, secret in (("username", known.username), ("password", known.password))
+    )
+    return remote.opened_by(username, password, _key(known.ssh_key, name, place))
+
+
+def _remote(text: str, place: Place) -> GitRemote:
+    if not any(sign in text for sign in "/:"):
+        raise UnknownRepository(text, list(place.git_repos))
+    return GitRemote.of(text, place.folder)
+
+
+def _is_at(url: str, other: str) -> bool:
+    try:
+        return GitRemote.of(url, Path("/")).url == GitRemote.of(other, Path("/")).url
+    except FetchError:
+        return False
+
+
+def _key(text: str | None, name: str, place: Place) -> Path | None:
+    if text is None:
+        return None
+    path = place.folder / Path(text).expanduser()
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise KeyMissing(path, place.where_setting("git_repos", name, "ssh_key")) from error
+    return path
+
+
+def _revealed(secret: Secret | None, field: str, environ: Mapping[str, str], where: Position) -> str | None:
+    if not isinstance(secret, FromEnv):
+        return secret
+    if secret.from_env not in environ:
+        raise CredentialMissing(field, secret.from_env, where)
+    return environ[secret.from_env]
