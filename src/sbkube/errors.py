@@ -34,6 +34,8 @@ class SbkubeError(Exception):
 
     transient = False
     """Whether the same may succeed in a moment, by itself."""
+    after: float | None = None
+    """Seconds to wait before the next try, where more is known of it than that."""
 
     def __init__(self, message: str, *, hint: str | None = None, where: Position | None = None) -> None:
         super().__init__(message if where is None else f"{where}: {message}")

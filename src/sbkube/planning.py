@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,14 @@ from sbkube.targets.base import NeedsCluster
 GATE = "done"
 """The stage of an app that has none: `shop-ready:done`."""
 
-TRANSIENT_ONLY = Retry(retries=2, when=lambda error: is_transient(error))
-DEPLOYS = Retry(retries=6, cap=15.0, when=lambda error: is_transient(error))
+TRANSIENT_ONLY = Retry(
+    retries=2, when=lambda error: is_transient(error), pause=lambda error: asked_pause(error)
+)
+DEPLOYS = replace(TRANSIENT_ONLY, retries=6, cap=15.0)
 """An API server that is restarted, or behind a broken line, is back within half a minute."""
+
+
+LONGEST_PAUSE = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +135,12 @@ class StagePlan:
 
 def is_transient(error: Exception) -> bool:
     return isinstance(error, SbkubeError) and error.transient
+
+
+def asked_pause(error: Exception) -> float:
+    """What the error knows of when to try again, within reason."""
+    asked = error.after if isinstance(error, SbkubeError) else None
+    return min(asked or 0.0, LONGEST_PAUSE)
 
 
 def step_id(app: str, stage: Stage | None) -> str:

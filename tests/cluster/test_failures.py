@@ -148,6 +148,24 @@ def test_a_webhook_that_does_not_answer_is_asked_again_and_then_named(
     resumed(project)
 
 
+def test_a_webhook_that_stays_away_costs_no_more_than_half_of_the_history(
+    project: Project, cluster: Cluster, namespace: str
+) -> None:
+    write(project, namespace, objects.config_map("a"), more=", max_history: 4")
+    project.run()
+    cluster.apply(webhook(namespace, namespace))
+    try:
+        more = (objects.config_map("a"), objects.config_map("b"))
+        write(project, namespace, *more, more=", max_history: 4")
+        done = project.fails()
+    finally:
+        cluster.kubectl("delete", "validatingwebhookconfiguration", namespace)
+    assert "↻ web:deploy attempt 1 failed, again in 1" in done.said
+    revisions = [(one.number, one.status) for one in many.histories(cluster, namespace)["web"]]
+    assert revisions == [(1, "deployed"), (2, "failed"), (3, "failed")]
+    resumed(project)
+
+
 def test_a_kind_and_a_resource_of_it_deploy_in_one_app_and_in_two(
     project: Project, cluster: Cluster, namespace: str
 ) -> None:

@@ -16,6 +16,7 @@ from release_labs import Lab, data_of, helms, story
 from sbkube.helm.looking import Query
 from sbkube.helm.releases import (
     DeployRequest,
+    NotReady,
     ReleaseError,
     ReleaseLocked,
     ReleaseStatus,
@@ -118,6 +119,19 @@ async def test_a_history_is_as_long_as_it_may_be(lab: Lab, name: str, deploy: De
     for number in range(4):
         await lab.releases.upgrade(deploy(values={"v": str(number)}, max_history=3))
     assert await story(lab, name) == [(3, "superseded"), (4, "superseded"), (5, "deployed")]
+
+
+async def test_what_is_deployed_stays_in_the_history_however_often_an_upgrade_fails(
+    lab: Lab, name: str, deploy: Deploy
+) -> None:
+    await lab.releases.install(deploy())
+    lab.hold(name)
+    for _ in range(3):
+        with pytest.raises(NotReady):
+            await lab.releases.upgrade(
+                deploy("late", values={"node": name}, wait="watcher", timeout=0.5, max_history=2)
+            )
+    assert await story(lab, name) == [(1, "deployed"), (4, "failed")]
 
 
 async def test_hooks_run_unless_they_are_disabled(lab: Lab, name: str, deploy: Deploy) -> None:

@@ -173,6 +173,18 @@ def test_a_deploy_outlasts_half_a_minute_without_a_server_but_no_refusal(tmp_pat
         assert not retry.wants(1, refusal)
 
 
+def test_an_error_that_knows_how_long_it_takes_is_not_tried_again_before(tmp_path: Path) -> None:
+    stages = planned(project(tmp_path))
+    webhook = WebhookUnreachable("web", "shop", "gone")
+    assert stages["web:deploy"].retry.delay(1, 0.0, webhook) == 10
+    busy = FetchError("answered 429", transient=True, after=50.0)
+    assert stages["web:prepare"].retry.delay(1, 0.0, busy) == 50
+    busy.after = 3600.0
+    assert stages["web:prepare"].retry.delay(1, 0.0, busy) == 120
+    own = planned(project(tmp_path, APPS.replace("time_limit: 5s", "retry: {retries: 1, base: 2}")))
+    assert own["web:deploy"].retry.delay(1, 0.5, webhook) == 2
+
+
 def test_what_is_fetched_is_tried_again_only_if_that_may_help(tmp_path: Path) -> None:
     retry = planned(project(tmp_path))["web:prepare"].retry
     assert retry.wants(1, Unreachable("connection reset"))

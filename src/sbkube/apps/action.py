@@ -59,6 +59,7 @@ class ActionFailed(SbkubeError):
         super().__init__(f"{which} failed: {error.message}", hint=hint, where=which.where)
         self.which = which
         self.transient = error.transient and may_be_repeated
+        self.after = error.after
 
 
 class ActionOverdue(SbkubeError, TimeoutError):

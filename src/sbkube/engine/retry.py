@@ -17,6 +17,11 @@ def only_transient(error: Exception) -> bool:
     return False
 
 
+def at_once(error: Exception) -> float:
+    """For `Retry.pause`: no error asks for more than its turn in the back-off."""
+    return 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """How often, and after which waits, a failed attempt is repeated.
@@ -35,6 +40,8 @@ class Retry:
     cap: float = 60.0
     jitter: float = 0.3
     when: Callable[[Exception], bool] = any_error
+    pause: Callable[[Exception], float] = at_once
+    """Seconds that an error asks for at least, whatever the back-off would be."""
 
     def __post_init__(self) -> None:
         if self.retries < 0 or self.base < 0 or self.cap < 0 or self.factor < 1 or not 0 <= self.jitter <= 1:
@@ -44,9 +51,11 @@ class Retry:
         """Whether an attempt follows after so many failures, the last of them `error`."""
         return failures <= self.retries and all(self._is_worth_it(leaf) for leaf in leaves(error))
 
-    def delay(self, failures: int, chance: float) -> float:
-        """Seconds to wait after so many failures; `chance` is drawn from 0 to 1."""
-        return self._backed_off(failures) * (1 - self.jitter + 2 * self.jitter * chance)
+    def delay(self, failures: int, chance: float, error: Exception | None = None) -> float:
+        """Seconds to wait after so many failures, the last of them `error`; `chance` is drawn from 0 to 1."""
+        asked = () if error is None else (self.pause(e) for e in leaves(error) if isinstance(e, Exception))
+        backed_off = self._backed_off(failures) * (1 - self.jitter + 2 * self.jitter * chance)
+        return max(backed_off, max(asked, default=0.0) * (1 + self.jitter * chance))
 
     def _backed_off(self, failures: int) -> float:
         try:

@@ -378,10 +378,8 @@ class _Run:
     def _again(self, step: Step, error: BaseException) -> tuple[BaseException, float | None]:
         """What to say of the error, and after how many seconds to repeat; None: not at all."""
         failures = self.failures[step.id] = self.failures.get(step.id, 0) + 1
-        error, again = _judged(step, failures, error)
-        if self.is_draining or not again:
-            return error, None
-        return error, float(step.retry.delay(failures, self.chance()))
+        error, delay = _judged(step, failures, error, self.chance)
+        return error, None if self.is_draining else delay
 
     async def _repeat_after(self, step: Step, delay: float) -> None:
         await anyio.sleep(delay)
@@ -424,11 +422,14 @@ def _is_to_verify(step: Step, known: StepExecution) -> bool:
     )
 
 
-def _judged(step: Step, failures: int, error: BaseException) -> tuple[BaseException, bool]:
-    """What to record, and whether to repeat. What the engine itself refuses would be refused again."""
+def _judged(
+    step: Step, failures: int, error: BaseException, chance: Callable[[], float]
+) -> tuple[BaseException, float | None]:
+    """What to record, and when to repeat, if at all. What the engine itself refuses would be refused again."""
     if not isinstance(error, Exception) or isinstance(error, ResultNotJson | InputsChanged):
-        return error, False
+        return error, None
     try:
-        return error, step.retry.wants(failures, error)
-    except Exception as broken:  # noqa: BLE001 - `when` is the host's; it fails this step and no other
-        return ExceptionGroup("`Retry.when` failed too", [error, broken]), False
+        again = step.retry.wants(failures, error)
+        return error, float(step.retry.delay(failures, chance(), error)) if again else None
+    except Exception as broken:  # noqa: BLE001 - it calls the host's functions; that fails this step and no other
+        return ExceptionGroup("its `Retry` failed too", [error, broken]), None

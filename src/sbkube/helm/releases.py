@@ -223,6 +223,7 @@ class WebhookUnreachable(ReleaseError):
     """A webhook by which the API server has objects checked or completed did not answer it."""
 
     transient = True
+    after = 10.0  # what serves it may be about to start; and Helm keeps each try as a revision
 
 
 class NotReady(ReleaseError):

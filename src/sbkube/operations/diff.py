@@ -11,13 +11,13 @@ from sbkube.helm.releases import Release, Releases, ReleaseStatus
 from sbkube.selecting import Asked
 from sbkube.targets.base import Deployment
 from sbkube.targets.cluster.abreast import abreast
+from sbkube.targets.cluster.charts import chart_of
 from sbkube.targets.cluster.crds import releases_before
 from sbkube.targets.cluster.decide import is_deployed
 from sbkube.targets.cluster.differences import Mask
 from sbkube.targets.cluster.digests import digest_of
 from sbkube.targets.cluster.kubectl import KubectlMissing
 from sbkube.targets.cluster.objects import ClusterObject, objects_of
-from sbkube.targets.cluster.target import chart_of
 
 from .comparing import ObjectChange, Wanted, compare, gone_from
 from .rendering import Rendering, rendered

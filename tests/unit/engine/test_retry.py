@@ -47,6 +47,19 @@ def test_waits_grow_by_the_factor_up_to_the_cap() -> None:
     assert [retry.delay(n, 0.5) for n in (1, 2, 3, 4, 5)] == [2, 6, 18, 50, 50]
 
 
+def test_an_error_may_ask_for_a_longer_wait_than_its_turn_and_never_gets_a_shorter_one() -> None:
+    def pause(error: Exception) -> float:
+        return float(error.args[0])
+
+    retry = Retry(base=2, factor=10, cap=50, jitter=0.5, pause=pause)
+
+    assert retry.delay(1, 0.0, ValueError(30)) == 30
+    assert retry.delay(1, 1.0, ValueError(30)) == 45
+    assert retry.delay(9, 0.5, ValueError(30)) == 50
+    assert retry.delay(9, 0.5, ValueError(70)) > 70
+    assert retry.delay(1, 0.0, ExceptionGroup("", [ValueError(3), ValueError(40)])) == 40
+
+
 def test_chance_moves_a_wait_by_the_jitter_in_both_directions() -> None:
     retry = Retry(base=10, jitter=0.3)
 

@@ -493,6 +493,15 @@ async def test_a_step_fails_when_its_retries_are_used_up_and_blocks_only_then() 
     assert kinds.index("StepBlocked") > max(n for n, kind in enumerate(kinds) if kind == "StepRetrying")
 
 
+@in_virtual_time
+async def test_an_attempt_waits_for_as_long_as_the_error_asks() -> None:
+    body, told = Attempts(failures=1), list[Event]()
+    retry = Retry(retries=1, jitter=0, pause=lambda error: 3600.0)
+    await run_once(Step("a", body, retry=retry), on_event=told.append)
+
+    assert [event.delay for event in told if isinstance(event, StepRetrying)] == [3600.0]
+
+
 async def test_an_error_that_when_refuses_is_not_repeated() -> None:
     body = Attempts(failures=1)
     state = await run_once(Step("a", body, retry=Retry(retries=5, when=only_transient)))
@@ -501,13 +510,13 @@ async def test_an_error_that_when_refuses_is_not_repeated() -> None:
     assert state.steps["a"].status is StepStatus.FAILED
 
 
-async def test_a_when_that_raises_fails_its_step_and_no_other() -> None:
-    def when(error: Exception) -> bool:
-        raise RuntimeError("when is broken")
+@pytest.mark.parametrize("which", ["when", "pause"])
+async def test_a_function_of_a_retry_that_raises_fails_its_step_and_no_other(which: str) -> None:
+    def broken(error: Exception) -> Any:
+        raise RuntimeError(f"{which} is broken")
 
-    state = await run_once(
-        Step("a", Trace(broken="a"), retry=Retry(retries=1, when=when)), Step("b", nothing)
-    )
+    retry = Retry(retries=1, **{which: broken})
+    state = await run_once(Step("a", Trace(broken="a"), retry=retry), Step("b", nothing))
 
     assert statuses(state) == {"a": "failed", "b": "completed"}
     assert state.steps["a"].error == "a is broken (and 1 more)"

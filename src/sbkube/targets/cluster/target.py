@@ -14,13 +14,11 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
-from uuid import uuid4
+from typing import Any
 
 import anyio
 from anyio.to_thread import run_sync
 
-from sbkube.documents import parse
 from sbkube.errors import SbkubeError
 from sbkube.helm.base import Capabilities, HelmError
 from sbkube.helm.looking import Server
@@ -36,9 +34,10 @@ from sbkube.helm.releases import (
     RollbackRequest,
     UninstallRequest,
 )
-from sbkube.targets.base import ChartName, Deployed, Deployment, Log, Manifests, ObjectAction, PendingPolicy
+from sbkube.targets.base import Deployed, Deployment, Log, Manifests, ObjectAction, PendingPolicy
 
 from .adoption import adopt
+from .charts import chart_of, name_of
 from .completing import completing
 from .crds import releases_before
 from .decide import (
@@ -62,14 +61,10 @@ from .identity import Identities, refuse_another_cluster
 from .kubeconfig import pinning
 from .kubectl import Kubectl, KubectlMissing
 from .namespaces import Namespaces
-from .objects import is_built_in, objects_of, refuse_duplicates
 from .others import AnotherChart, PendingElsewhere
 from .unready import Watch
-from .wrapping import wrap
+from .waiting import Turns
 
-MOST_WATCHED = 600
-"""Releases that Helm's watchers see at once, all of them together: each holds every object of its kinds in its namespace."""
-Waiting = TypeVar("Waiting", DeployRequest, RollbackRequest)
 TURNS = 6
 """Decisions of one deploy before it gives up: unlock, install, and some for what others do meanwhile."""
 LOOK_AGAIN = 2.0
@@ -100,7 +95,9 @@ class ClusterTarget:
     _known: dict[tuple[str, str], Release] | None = field(default=None, init=False)
     _looking: anyio.Lock = field(default_factory=anyio.Lock, init=False)
     _busy: dict[tuple[str, str], anyio.Lock] = field(default_factory=dict, init=False)
-    _watched: int = field(default=0, init=False)
+    _first: dict[tuple[str, str], int] = field(default_factory=dict, init=False)
+    """The newest revision of each release before its deploy was tried the first time."""
+    _turns: Turns = field(default_factory=Turns, init=False)
     _watch: Watch = field(default_factory=Watch, init=False)
     _namespaces: Namespaces = field(init=False)
 
@@ -175,7 +172,7 @@ class ClusterTarget:
                 deployment.options.prune,
                 lock=self.lock,
                 is_undone_by_helm=deployment.options.atomic,
-                chart="" if self.accept_change else (await run_sync(_named, chart)).name,
+                chart="" if self.accept_change else (await run_sync(name_of, chart)).name,
             )
             with self._in_plain_words(deployment):
                 return await self._brought_about(deployment, chart, wanted, log)
@@ -184,12 +181,16 @@ class ClusterTarget:
     def _in_plain_words(self, deployment: Deployment) -> Iterator[None]:
         try:
             yield
-        except ReleaseError as error:
-            if (better := explained(error, deployment)) is error:
+        except (ReleaseError, ClusterUnreachable) as error:
+            better: HelmError = (
+                explained(error, deployment)
+                if isinstance(error, ReleaseError)
+                else unreachable(error, self.cluster.context)
+            )
+            if better is error:
                 raise
+            better.transient = error.transient
             raise better from error
-        except ClusterUnreachable as error:
-            raise unreachable(error, self.cluster.context) from error
 
     async def act(self, action: ObjectAction, log: Log) -> None:
         if self.kubectl is None:
@@ -222,7 +223,7 @@ class ClusterTarget:
         then = await releases.get(request.name, request.namespace, request.revision)
         rendered = Manifests() if then is None else Manifests(manifests=then.manifest, hooks=then.hooks)
         watched = Deployment(request.name, request.name, request.namespace, rendered)
-        async with self._turn_to_wait(request, watched) as waiting:
+        async with self._turns.turn(request, watched, self._releases_in(request.namespace)) as waiting:
             return await self._watch.during(partial(releases.rollback, waiting), releases, watched, log)
 
     # One deploy
@@ -235,6 +236,7 @@ class ClusterTarget:
             assert now is not None
             return _deployed(now, wanted, before, "unchanged")
         now, earlier = await self._history(deployment)
+        first = self._first.setdefault((deployment.namespace, deployment.release), now.revision if now else 0)
         before, turns = now, 0
         waits_until = anyio.current_time() + deployment.options.timeout
         while turns < TURNS:
@@ -245,7 +247,8 @@ class ClusterTarget:
                 return _deployed(now, wanted, before, "unchanged")
             if isinstance(decision, Install | Upgrade):
                 async with self._with_hooks(decision, deployment, chart, log) as (whole, made):
-                    return await self._deployed(decision, now, whole, made, wanted, before, log)
+                    with _sparing_history(deployment, now, first):
+                        return await self._deployed(decision, now, whole, made, wanted, before, log)
             if isinstance(decision, WaitForOther) and anyio.current_time() > waits_until:
                 decision = Locked()
             turns += not isinstance(decision, WaitForOther)
@@ -271,7 +274,14 @@ class ClusterTarget:
             raise AnotherChart(now, wanted.chart)
         if isinstance(decision, Unlock):
             await releases.rollback(
-                RollbackRequest(name, namespace, decision.revision, wait="hooks", disable_hooks=True)
+                RollbackRequest(
+                    name,
+                    namespace,
+                    decision.revision,
+                    wait="hooks",
+                    disable_hooks=True,
+                    max_history=deployment.options.max_history,
+                )
             )
         elif isinstance(decision, FinishUninstall):
             await releases.uninstall(UninstallRequest(name, namespace))
@@ -285,7 +295,7 @@ class ClusterTarget:
         """With all that have to run now: those of an install too, if an upgrade is to complete it."""
         whole = None
         if isinstance(decision, Upgrade) and decision.completes_install:
-            whole = await run_sync(completing, deployment, await run_sync(_named, chart))
+            whole = await run_sync(completing, deployment, await run_sync(name_of, chart))
         if whole is None:
             yield deployment, chart
             return
@@ -332,30 +342,15 @@ class ClusterTarget:
         deployment: Deployment,
         log: Log,
     ) -> Release:
-        async with self._turn_to_wait(request, deployment) as waiting:
+        async with self._turns.turn(request, deployment, self._releases_in(request.namespace)) as waiting:
             return await self._watch.during(partial(act, waiting), await self.releases(), deployment, log)
 
-    @asynccontextmanager
-    async def _turn_to_wait(self, request: Waiting, deployment: Deployment) -> AsyncIterator[Waiting]:
-        """Helm's watcher while that costs little, else its older way to wait, where that sees as much."""
-        seen = self._releases_in(request.namespace)
-        if request.wait != "watcher":
-            yield request
-        elif self._watched + seen > MOST_WATCHED and _is_seen_without_watcher(request, deployment):
-            yield replace(request, wait="legacy")
-        else:
-            self._watched += seen
-            try:
-                yield request
-            finally:
-                self._watched -= seen
+    # What is there
 
     def _releases_in(self, namespace: str) -> int:
         """Those there, or those that will be once everything is deployed."""
         there = sum(known == namespace for known, _ in self._known or ())
         return max(1, there, self.namespaces.get(namespace, 0))
-
-    # What is there
 
     async def _history(self, deployment: Deployment) -> tuple[Release | None, Sequence[Release]]:
         """The newest revision, and those before it."""
@@ -382,6 +377,19 @@ class ClusterTarget:
             return found
 
 
+@contextmanager
+def _sparing_history(deployment: Deployment, now: Release | None, first: int) -> Iterator[None]:
+    """Each try is a revision: those of one run are not to push out of the history what one could go back to."""
+    try:
+        yield
+    except HelmError as error:
+        tried = (now.revision if now else 0) - first + (not isinstance(error, ClusterUnreachable))
+        most = deployment.options.max_history // 2
+        if deployment.options.max_history and tried >= max(1, most):
+            error.transient = False
+        raise
+
+
 def request_of(deployment: Deployment, chart: Path, wanted: Wanted, revision: int) -> DeployRequest:
     options = deployment.options
     return DeployRequest(
@@ -399,44 +407,6 @@ def request_of(deployment: Deployment, chart: Path, wanted: Wanted, revision: in
         skip_crds=options.crds != "install",
         force_conflicts=options.force_conflicts,
     )
-
-
-def _is_seen_without_watcher(request: DeployRequest | RollbackRequest, deployment: Deployment) -> bool:
-    """Helm's older way takes every custom resource for ready, and an install undone after it fails to be undone."""
-    if request.wait_for_jobs or (isinstance(request, DeployRequest) and request.atomic):
-        return False
-    return all(is_built_in(one.id) for one in objects_of(deployment.manifests.manifests))
-
-
-@asynccontextmanager
-async def chart_of(deployment: Deployment, scratch: Path) -> AsyncIterator[Path]:
-    """The app's own, or one made of its manifests below `scratch` that lives as long as this."""
-    if deployment.chart is not None:
-        yield deployment.chart
-        return
-    folder = scratch / uuid4().hex[:12]
-    try:
-        await run_sync(_wrapped, deployment, folder)
-        yield folder
-    finally:
-        with anyio.move_on_after(5, shield=True):
-            await run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
-
-
-def _named(chart: Path) -> ChartName:
-    """Blocking."""
-    metadata = parse((chart / "Chart.yaml").read_text(), file=chart / "Chart.yaml").mapping()
-    return ChartName(str(metadata["name"]), str(metadata["version"]), str(metadata.get("appVersion") or ""))
-
-
-def _wrapped(deployment: Deployment, folder: Path) -> None:
-    rendered = deployment.manifests
-    objects = [*objects_of(rendered.manifests), *objects_of(rendered.hooks)]
-    refuse_duplicates(objects)
-    # In a release of their own they would be brought up to date, too.
-    crds = objects_of(rendered.crds) if deployment.options.crds == "install" else []
-    chart = wrap(deployment.release, objects, deployment.notes, named=deployment.chart_name, crds=crds)
-    chart.write(folder)
 
 
 def _deployed(made: Release, wanted: Wanted, before: Release | None, action: str) -> Deployed:

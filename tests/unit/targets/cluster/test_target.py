@@ -20,7 +20,8 @@ from sbkube.targets.base import Deployment, DeployOptions, Manifests
 from sbkube.targets.cluster.adoption import existing
 from sbkube.targets.cluster.identity import Identities
 from sbkube.targets.cluster.objects import objects_of
-from sbkube.targets.cluster.target import MOST_WATCHED, ClusterTarget
+from sbkube.targets.cluster.target import ClusterTarget
+from sbkube.targets.cluster.waiting import MOST_WATCHED
 
 pytestmark = pytest.mark.anyio
 
@@ -179,6 +180,49 @@ async def test_an_atomic_install_over_what_is_there_already_is_not_undone(
     cluster.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
     await target(helm, tmp_path, {}).deploy(app(tmp_path, "web", atomic=True), log)
     assert not requests(cluster)["web"].atomic
+
+
+WEBHOOK = 'Internal error occurred: failed calling webhook "a.example.com": failed to call webhook: '
+ANSWERLESS = WEBHOOK + 'Post "https://a.svc:443/": dial tcp 10.0.0.1:443: connect: connection refused'
+
+
+async def tries(web: Deployment, target: ClusterTarget) -> int:
+    """Until the error says that the next would be no better."""
+    for count in range(1, 100):
+        with pytest.raises(HelmError) as caught:
+            await target.deploy(web, log)
+        if not caught.value.transient:
+            return count
+    raise AssertionError("there is no end")
+
+
+@pytest.mark.parametrize(("max_history", "expected"), [(10, 5), (4, 2), (3, 1), (1, 1)])
+async def test_the_tries_of_a_run_leave_half_of_the_history_to_what_was_deployed(
+    helm: FakeHelm, cluster: FakeCluster, tmp_path: Path, max_history: int, expected: int
+) -> None:
+    web = app(tmp_path, "web", max_history=max_history)
+    for value in range(12):
+        await target(helm, tmp_path, {}).deploy(replace(web, values={"v": value}), log)
+    cluster.fail("web", *[Fails(ANSWERLESS)] * 20)
+    changed = replace(web, values={"v": "other"})
+    assert await tries(changed, target(helm, tmp_path, {})) == expected
+    kept = [one.status for one in cluster.releases["default", "web"]]
+    assert kept.count("deployed") == 1
+    assert len(kept) - kept.count("failed") >= max_history // 2
+    assert await tries(changed, target(helm, tmp_path, {})) == expected, "the next run counts anew"
+
+
+async def test_a_server_that_cannot_be_reached_leaves_no_revision_and_is_tried_again(
+    helm: FakeHelm, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    to, web = target(helm, tmp_path, {}), app(tmp_path, "web", max_history=1)
+    cluster.is_reachable = False
+    for _ in range(10):
+        with pytest.raises(ClusterUnreachable) as caught:
+            await to.deploy(web, log)
+        assert caught.value.transient
+    cluster.is_reachable = True
+    assert (await to.deploy(web, log)).record["revision"] == 1
 
 
 MIGRATE = hook("migrate", "pre-install")
