@@ -87,16 +87,26 @@ class _Listener(ThreadingHTTPServer):
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """The handshake belongs to the connection's thread: one who does not finish it holds up no other."""
         if self.tls is not None:
+            request = self.tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
             try:
-                request = self.tls.wrap_socket(request, server_side=True)
+                request.do_handshake()
             except OSError:
-                self.shutdown_request(request)
+                self._refuse(request)
                 return
         self._open.add(request)
         try:
             super().process_request_thread(request, client_address)
         finally:
             self._open.discard(request)
+
+    def _refuse(self, request: ssl.SSLSocket) -> None:
+        """Reads to the end first: a reset would overtake the alert that says why."""
+        with contextlib.suppress(OSError):
+            request.settimeout(5)
+            request.shutdown(socket.SHUT_WR)
+            while request.recv(65536):
+                pass
+        self.shutdown_request(request)
 
     def server_close(self) -> None:
         """Connections that are kept open end now."""

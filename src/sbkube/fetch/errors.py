@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from sbkube.errors import Position, SbkubeError
 
 
@@ -22,6 +24,12 @@ class FetchError(SbkubeError):
         if transient is not None:
             self.transient = transient
         self.after = after
+
+    def copy(self) -> Self:
+        """For another who waited for the same: each gets a place of its own."""
+        copied = type(self).__new__(type(self), *self.args)
+        copied.__dict__.update(self.__dict__)
+        return copied
 
 
 class Unreachable(FetchError):

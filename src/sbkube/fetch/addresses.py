@@ -1,0 +1,49 @@
+"""URLs: what of them may be told, which server they mean, and where a relative one leads."""
+
+from __future__ import annotations
+
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def redacted(url: str) -> str:
+    """For messages, records and names: without login and query, either of which may be a secret."""
+    try:
+        parts = urlsplit(url)
+        return urlunsplit(parts._replace(netloc=_place(parts), query="…" if parts.query else "", fragment=""))
+    except ValueError:
+        return url.rpartition("@")[2].partition("?")[0]
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port: credentials are for one of these. Raises ValueError."""
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    port = parts.port or _PORTS.get(scheme)
+    if not parts.hostname or port is None:
+        raise ValueError(f"{redacted(url)!r} is no URL of http or https")
+    return scheme, parts.hostname.lower(), port
+
+
+def split_login(url: str) -> tuple[str, tuple[str, str] | None]:
+    """The URL without its user and password, and these."""
+    parts = urlsplit(url)
+    if "@" not in parts.netloc:
+        return url, None
+    bare = urlunsplit(parts._replace(netloc=_place(parts)))
+    return bare, (unquote(parts.username or ""), unquote(parts.password or ""))
+
+
+def beneath(base: str, url: str) -> str:
+    """What stands in the index of a repository: an URL, or a path from the repository's own. Its query goes along."""
+    parts = urlsplit(base)
+    path = parts.path.rstrip("/") + "/"
+    joined = urljoin(urlunsplit(parts._replace(path=path, query="", fragment="")), url)
+    if not parts.query or urlsplit(url).scheme or origin(joined) != origin(base):
+        return joined
+    return urlunsplit(urlsplit(joined)._replace(query=parts.query))
+
+
+def _place(parts: SplitResult) -> str:
+    return parts.netloc.rpartition("@")[2]
