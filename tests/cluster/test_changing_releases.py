@@ -183,6 +183,7 @@ def test_delete_leaves_nothing_of_ours_and_takes_dependents_first(
     crd = f"customresourcedefinition.apiextensions.k8s.io/{kind.lower()}.sbkube.test"
     assert listing(cluster, namespace) == before | {crd}
 
+    assert ok(project.sbkube("status")).output.count(" deleted since (") == 3
     plan = ok(project.sbkube("plan", "--resume")).output
     assert [line.split()[0] for line in plan.splitlines() if ":deploy" in line] == ["run"] * 3 + ["keep"]
     project.run("--resume")

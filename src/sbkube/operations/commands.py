@@ -8,16 +8,20 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+
 from sbkube.config.project import Project
 from sbkube.engine import Event, RunControl
 from sbkube.errors import SbkubeError
 from sbkube.locking import Waiting, alone
-from sbkube.operations.changes import Agree, Change, Changed, Changes, carried_out
+from sbkube.operations.changes import Act, Agree, Change, Changed, Changes, carried_out
 from sbkube.operations.deleting import plan_deletion, uninstall
 from sbkube.operations.pruning import plan_pruning
 from sbkube.operations.reverting import go_back, plan_rollback, plan_rollback_of_run
 from sbkube.operations.session import Session, open_session
 from sbkube.operations.upgrading import NothingToUpgrade, helm_apps, installed
+from sbkube.report.since import note
 from sbkube.request import Request, workshop_of
 from sbkube.targets.base import Log
 from sbkube.targets.cluster.lease import LockHeld
@@ -169,13 +173,33 @@ async def _changed(
         return await carried_out(
             project,
             changes,
-            partial(act, session),
+            _noted(session, act),
             agree=how.agree,
             max_parallel=how.request.max_parallel,
             on_event=how.on_event,
             control=control,
             under=_alone(session, plan, changes, how, control),
         )
+
+
+def _noted(session: Session, act: Callable[[Session, Change, Log], Awaitable[None]]) -> Act:
+    """What is done is what a status of the run tells from then on."""
+    one_at_a_time = CapacityLimiter(1)
+
+    async def act_and_note(change: Change, log: Log) -> None:
+        await act(session, change, log)
+        done = partial(
+            note,
+            session.workshop.state,
+            app=change.app,
+            profile=session.project.profile,
+            release=change.release,
+            namespace=change.namespace,
+            to=change.to,
+        )
+        await run_sync(done, limiter=one_at_a_time)
+
+    return act_and_note
 
 
 @asynccontextmanager
