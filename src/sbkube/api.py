@@ -294,6 +294,7 @@ async def run(
     reader = FileStore.read(workshop.state)
     # Before the store is opened, so that what is wrong with the project creates nothing.
     known = await _known(reader, project, workshop, request)
+    await workshop.reach_first()
     decided: list[Decision] = []
 
     def started(decision: Decision, opened: ExecutionState) -> None:

@@ -141,6 +141,18 @@ class Workshop:
         if self.cluster is not None or any(isinstance(app, HelmApp) for app in apps):
             self.helms.choose()
 
+    async def reach_first(self) -> None:
+        """Before there is a state folder: a cluster that cannot be reached is to leave none behind."""
+        target = self.cluster_target
+        if target is None or self.state.exists():
+            return
+        try:
+            await target.check()
+        except BaseException:
+            with anyio.move_on_after(5, shield=True):
+                await self.helms.close()
+            raise
+
     async def close(self) -> None:
         try:
             await self.target.finish()

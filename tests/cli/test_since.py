@@ -2,80 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any
+from dataclasses import replace
 
-import anyio
 import pytest
 
 from sbkube import api
-from sbkube.api import Asked, Request
-from sbkube.helm.fake import FakeHelm
 
+from .deployed import Deployed
 from .project import ProjectFolder
-
-KUBECONFIG: dict[str, Any] = {
-    "apiVersion": "v1",
-    "kind": "Config",
-    "current-context": "fake",
-    "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
-    "clusters": [{"name": "fake", "cluster": {"server": "https://127.0.0.1:1"}}],
-    "users": [{"name": "fake", "user": {}}],
-}
-APPS = """\
-web: {type: yaml, manifests: [a.yaml]}
-db: {type: yaml, manifests: [b.yaml]}
-"""
-
-
-@dataclass
-class Deployed:
-    """The apps in a fake cluster, as a program deploys them."""
-
-    folder: ProjectFolder
-    helm: FakeHelm = field(default_factory=FakeHelm)
-    profile: str | None = None
-
-    def run(self, *apps: str, resume: bool = False) -> bool:
-        """Whether the run is complete."""
-        request = Request(Asked(resume=resume, apps=apps), helm=self.helm)
-        outcome = self._call(partial(api.run, request=request))
-        outcome.state.raise_for_failures()
-        return bool(outcome.state.is_complete)
-
-    def change(self, operation: Callable[..., Any], *apps: str, **options: Any) -> None:
-        request = Request(Asked(apps=apps), helm=self.helm)
-        done = self._call(partial(operation, request=request, **options))
-        assert done.is_complete
-
-    def make_namespace(self, name: str) -> None:
-        self.helm.cluster("fake").put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-
-    def _call(self, operation: Callable[..., Any]) -> Any:
-        environ = {"PATH": os.environ["PATH"], "KUBECONFIG": str(self.folder.root / "kubeconfig")}
-        project = api.load(self.folder.root, profile=self.profile, environ=environ)
-        return anyio.run(partial(operation, project, environ=environ))
 
 
 @pytest.fixture
 def deployed(project: ProjectFolder) -> Deployed:
-    config_map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {}}}\n"
-    project.config(APPS, target="target: cluster\n")
-    project.write(
-        {
-            "kubeconfig": json.dumps(KUBECONFIG),
-            "a.yaml": config_map.format("a"),
-            "b.yaml": config_map.format("b"),
-            "config-prod.yaml": "{}",
-        }
-    )
     made = Deployed(project)
-    made.make_namespace("shop")
-    made.run()
+    assert made.run()
     return made
 
 
@@ -97,7 +37,7 @@ def test_what_was_deleted_is_said_until_it_is_deployed_again(
     assert "`sbkube run --resume` deploys again what was deleted or rolled back since" in told.err
     (one,) = project("status", "-o", "json").document["since"]
     assert (one["app"], one["release"], one["namespace"], one["to"]) == ("web", "web", "shop", None)
-    calls = deployed.helm.cluster("fake").calls
+    calls = deployed.cluster.calls
     calls.clear()
     assert deployed.run(resume=True)
     assert [call.what for call in calls] == ["install"]

@@ -68,6 +68,7 @@ async def open_session(workshop: Workshop, *, writes: bool) -> AsyncIterator[Ses
     workshop.helms.choose()
     async with AsyncExitStack() as opened:
         if writes:
+            await workshop.reach_first()
             await opened.enter_async_context(FileStore.open(workshop.state))
             await workshop.keep_key()
         opened.push_async_callback(_close, workshop, writes)
