@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cmp_to_key
 from typing import Literal, TypeVar
 
 from sbkube.fetch.errors import FetchError
@@ -49,13 +48,26 @@ class Version:
     def numbers(self) -> tuple[int, int, int]:
         return self.major, self.minor, self.patch
 
-    def compared(self, other: Version) -> int:
-        """-1 if it is the older one, 0, or 1."""
-        if self.numbers != other.numbers:
-            return 1 if self.numbers > other.numbers else -1
-        if not self.pre or not other.pre:
-            return bool(other.pre) - bool(self.pre)
-        return _compare_pre(self.pre, other.pre)
+    @property
+    def rank(self) -> _Rank:
+        """Older ones come first."""
+        parts = tuple(map(_part_rank, self.pre.split("."))) if self.pre else ()
+        return self.major, self.minor, self.patch, not self.pre, parts
+
+    def __lt__(self, other: Version) -> bool:
+        return self.rank < other.rank
+
+    def __le__(self, other: Version) -> bool:
+        return self.rank <= other.rank
+
+
+_Rank = tuple[int, int, int, bool, tuple[tuple[bool, int, str], ...]]
+
+
+def _part_rank(part: str) -> tuple[bool, int, str]:
+    """Numbers come before words."""
+    is_number = part.isdigit() and int(part) <= _MOST
+    return not is_number, int(part) if is_number else 0, part
 
 
 def parse_version(text: str) -> Version | None:
@@ -65,20 +77,6 @@ def parse_version(text: str) -> Version | None:
         return None
     major, minor, patch = (int(number or 0) for number in found.group(1, 2, 3))
     return Version(major, minor, patch, found[4] or "") if max(major, minor, patch) <= _MOST else None
-
-
-def _compare_pre(one: str, other: str) -> int:
-    ours, theirs = one.split("."), other.split(".")
-    for mine, yours in zip(ours, theirs, strict=False):
-        if mine != yours:
-            return 1 if _part_key(mine) > _part_key(yours) else -1
-    return (len(ours) > len(theirs)) - (len(ours) < len(theirs))
-
-
-def _part_key(part: str) -> tuple[bool, int, str]:
-    """Numbers come before words."""
-    is_number = part.isdigit() and int(part) <= _MOST
-    return not is_number, int(part) if is_number else 0, part
 
 
 # Constraints
@@ -162,26 +160,26 @@ def _is_any(part: str | None) -> bool:
 
 
 def _same_or_tilde(version: Version, bound: _Bound) -> bool:
-    return _tilde(version, bound) if bound.open else version.compared(bound.version) == 0
+    return _tilde(version, bound) if bound.open else version == bound.version
 
 
 def _different(version: Version, bound: _Bound) -> bool:
     wanted = bound.version
     if bound.open is None:
-        return version.compared(wanted) != 0
+        return version != wanted
     if version.major != wanted.major:
         return True
     if bound.open == "minor":
         return False
     if version.minor != wanted.minor:
         return True
-    return version.pre != wanted.pre if bound.open == "patch" else version.compared(wanted) != 0
+    return version.pre != wanted.pre if bound.open == "patch" else version != wanted
 
 
 def _above(version: Version, bound: _Bound) -> bool:
     wanted = bound.version
     if bound.open is None or (bound.open == "all" and version.major == wanted.major):
-        return version.compared(wanted) > 0
+        return wanted < version
     if version.major != wanted.major:
         return version.major > wanted.major
     return bound.open == "patch" and version.minor > wanted.minor
@@ -190,7 +188,7 @@ def _above(version: Version, bound: _Bound) -> bool:
 def _up_to(version: Version, bound: _Bound) -> bool:
     wanted = bound.version
     if bound.open is None:
-        return version.compared(wanted) <= 0
+        return version <= wanted
     if version.major != wanted.major:
         return version.major < wanted.major
     return bound.open == "minor" or version.minor <= wanted.minor
@@ -198,7 +196,7 @@ def _up_to(version: Version, bound: _Bound) -> bool:
 
 def _tilde(version: Version, bound: _Bound) -> bool:
     wanted = bound.version
-    if version.compared(wanted) < 0:
+    if version < wanted:
         return False
     if wanted.numbers == (0, 0, 0) and bound.open not in ("minor", "patch"):
         return True
@@ -207,7 +205,7 @@ def _tilde(version: Version, bound: _Bound) -> bool:
 
 def _caret(version: Version, bound: _Bound) -> bool:
     wanted = bound.version
-    if version.compared(wanted) < 0:
+    if version < wanted:
         return False
     if wanted.major > 0 or bound.open == "minor":
         return version.major == wanted.major
@@ -223,9 +221,9 @@ _OPERATORS: dict[str, Callable[[Version, _Bound], bool]] = {
     "=": _same_or_tilde,
     "!=": _different,
     ">": _above,
-    "<": lambda version, bound: version.compared(bound.version) < 0,
-    ">=": lambda version, bound: version.compared(bound.version) >= 0,
-    "=>": lambda version, bound: version.compared(bound.version) >= 0,
+    "<": lambda version, bound: version < bound.version,
+    ">=": lambda version, bound: bound.version <= version,
+    "=>": lambda version, bound: bound.version <= version,
     "<=": _up_to,
     "=<": _up_to,
     "~": _tilde,
@@ -236,8 +234,6 @@ _OPERATORS: dict[str, Callable[[Version, _Bound], bool]] = {
 
 # Choosing
 
-_order = cmp_to_key(Version.compared)
-
 
 def is_exact(text: str) -> bool:
     """Whether it says one version, so that the same is taken tomorrow."""
@@ -247,7 +243,7 @@ def is_exact(text: str) -> bool:
 def newest_first(items: Iterable[T], version: Callable[[T], str]) -> list[T]:
     """Without those whose version is none, as Helm loads an index; of equal ones the first stays first."""
     parsed = [(found, item) for item in items if (found := parse_version(version(item))) is not None]
-    parsed.sort(key=lambda pair: _order(pair[0]), reverse=True)
+    parsed.sort(key=lambda pair: pair[0].rank, reverse=True)
     return [item for _, item in parsed]
 
 

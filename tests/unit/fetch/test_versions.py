@@ -93,10 +93,9 @@ versions = st.builds(Version, *[st.integers(0, 3)] * 3, pre)
 
 @given(versions, versions, versions)
 def test_versions_are_in_one_order(a: Version, b: Version, c: Version) -> None:
-    assert a.compared(b) == -b.compared(a)
-    assert (a.compared(b) == 0) == (a == b)
-    if a.compared(b) >= 0 and b.compared(c) >= 0:
-        assert a.compared(c) >= 0
+    assert (a < b) + (b < a) + (a == b) == 1
+    if a <= b <= c:
+        assert a <= c
 
 
 @given(versions)
