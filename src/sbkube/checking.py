@@ -43,6 +43,8 @@ class Checked:
 
     graph: StepGraph
     findings: tuple[Finding, ...]
+    fetches: tuple[tuple[str, str], ...] = ()
+    """By step, what comes from elsewhere. Whether it is there was not asked."""
 
 
 async def check(project: Project, target: Callable[[], Awaitable[Iterable[SbkubeError]]]) -> Checked:
@@ -58,7 +60,8 @@ async def check(project: Project, target: Callable[[], Awaitable[Iterable[Sbkube
     whole = Position(project.config_file) if not project.says("target") else project.where("target")
     found += [_finding(error, whole) for error in refused]
     graph = StepGraph(Step(s.id, needs=s.needs, after=s.after, enabled=s.enabled) for s in stages)
-    return Checked(graph, tuple(_in_order(_together(found), project)))
+    fetches = tuple((stage.id, stage.fetches) for stage in stages if stage.fetches)
+    return Checked(graph, tuple(_in_order(_together(found), project)), fetches)
 
 
 def findings_of(error: SbkubeError) -> list[Finding]:

@@ -123,6 +123,7 @@ class StagePlan:
     after: tuple[str, ...] = ()
     inputs: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[FileInput, ...] = ()
+    fetches: str | None = None
     late: frozenset[str] = frozenset()
     """Components that may appear or change until the step starts, because a step before it makes them."""
     secrets: tuple[str, ...] = ()
@@ -220,6 +221,7 @@ def _stages(place: AppPlace, facts: _Facts) -> Iterator[StagePlan]:
             after=before if stage == _waiting_stage(app) else (),
             inputs=_inputs(app, stage, reading, late, facts),
             files=reading.files,
+            fetches=reading.fetches,
             late=late,
             secrets=reading.secrets,
             pools=(_pool(app, stage),),

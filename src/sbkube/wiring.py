@@ -8,7 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -39,8 +39,7 @@ from sbkube.engine import (
 from sbkube.engine.step import Body
 from sbkube.engine.stores.base import Plan
 from sbkube.errors import Position, SbkubeError, is_disk_full
-from sbkube.fetch.cache import cache_folder
-from sbkube.fetch.git import GitClones
+from sbkube.fetch.fetching import Fetching
 from sbkube.helm.base import Helm
 from sbkube.leftovers import Attempt
 from sbkube.planning import AppPlace, StagePlan, plan_stages, readings, unsuited
@@ -85,12 +84,12 @@ class Workshop:
     helms: Helms
     control: RunControl = field(default_factory=RunControl)
     outputs: Outputs = field(init=False)
-    git: GitClones = field(init=False)
+    fetch: Fetching = field(init=False)
     incomplete_logs: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.outputs = Outputs(self.state / "out")
-        self.git = GitClones(cache_folder(self.environ) / "git", self.environ)
+        self.fetch = Fetching(self.environ)
 
     async def plan(self, asked: Asked, earlier: Plan | None) -> Planned:
         for error in unsuited(self.project, self.target.identity):
@@ -154,10 +153,10 @@ class Workshop:
             raise
 
     async def close(self) -> None:
-        try:
-            await self.target.finish()
-        finally:
-            await self.helms.close()
+        async with AsyncExitStack() as closing:
+            closing.push_async_callback(self.fetch.aclose)
+            closing.push_async_callback(self.helms.close)
+            closing.push_async_callback(self.target.finish)
 
     async def would_prune(self, asked: Asked) -> tuple[str, ...]:
         """Apps that a completed run would remove from the target."""
@@ -276,7 +275,7 @@ class Workshop:
             },
             out=out,
             helm=self.helms.helm,
-            git=self.git,
+            fetch=self.fetch,
             target=self.target,
             env=self._environment(planned, place, context),
             log=log.write,

@@ -282,6 +282,15 @@ def test_what_only_a_cluster_needs_is_loaded_when_it_is_first_asked_for() -> Non
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+def test_what_fetches_is_loaded_only_by_a_run_that_fetches() -> None:
+    program = (
+        "import sys; from sbkube import api; api.run; import sbkube.wiring;"
+        "loaded = {'httpx2', 'sbkube.fetch.git', 'sbkube.fetch.downloads', 'sbkube.fetch.cache'};"
+        "assert not loaded & sys.modules.keys(), loaded & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_every_name_at_the_door_is_there_and_no_other() -> None:
     assert all(getattr(api, name) is not None for name in api.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'destroy'"):

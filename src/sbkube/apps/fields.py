@@ -147,6 +147,22 @@ TimeLimit = Annotated[
         }
     ),
 ]
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+SIZE_SCHEMA = WithJsonSchema(
+    {"anyOf": [{"type": "string", "pattern": _SIZE.pattern}, {"type": "integer", "minimum": 1}]}
+)
+
+
+def size(value: object) -> int:
+    """`500MB`, `2Gi`, or a number of bytes."""
+    text = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    match = _SIZE.fullmatch(text)
+    if match is None or float(match[1]) <= 0:
+        raise ValueError(f"must be text such as `500MB` or `2Gi`, or bytes, not {describe(value)}")
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** _POWERS[match[2].lower()])
+
+
 NotEmpty = Annotated[str, StringConstraints(min_length=1)]
 Count = Annotated[int, Field(ge=0)]
 

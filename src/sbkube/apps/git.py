@@ -18,9 +18,8 @@ from sbkube.apps.fields import Path as FieldPath
 from sbkube.apps.repositories import entry, remote_of, shown
 from sbkube.apps.work import Json, Place, Reading, Work
 from sbkube.errors import SbkubeError
-from sbkube.fetch.git import Wanted
 from sbkube.fetch.git_errors import PathNotFound, RefNotFound
-from sbkube.fetch.git_remote import without_credentials
+from sbkube.fetch.git_remote import Wanted, without_credentials
 
 
 class GitApp(App):
@@ -51,16 +50,17 @@ class GitApp(App):
         """What was asked for: which commit that is, the next run asks anew, and a resumed one does not."""
         wanted = self._wanted(place)
         asked = {"ref": wanted.ref} if wanted.ref is not None else {"branch": wanted.branch}
-        return Reading({"repo": shown(self.repo, place), **asked, "path": self.path})
+        url = shown(self.repo, place)
+        return Reading({"repo": url, **asked, "path": self.path}, fetches=f"{wanted} of {url}")
 
     async def perform(self, stage: Stage, work: Work) -> Json:
         place, wanted = work.place, self._wanted(work.place)
         try:
             remote = await run_sync(remote_of, self.repo, place, work.env)
-            commit = await work.git.commit_of(remote, wanted)
+            commit = await work.fetch.git.commit_of(remote, wanted)
             await work.log(f"{wanted} of {remote.url} is commit {commit}")
             work.context.metadata.update({"commit": commit, "asked": str(wanted)})
-            taken = await work.git.take(remote, commit, work.out, path=self.path, log=work.log)
+            taken = await work.fetch.git.take(remote, commit, work.out, path=self.path, log=work.log)
         except SbkubeError as error:
             error.set_place(place.where(*self._said_by(error)))
             raise

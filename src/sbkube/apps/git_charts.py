@@ -15,10 +15,9 @@ from anyio.to_thread import run_sync
 from sbkube.apps.charts import take_chart
 from sbkube.apps.checks import failures
 from sbkube.apps.repositories import entry, remote_of, shown
-from sbkube.apps.work import Json, Place, Work
+from sbkube.apps.work import Place, Reading, Work
 from sbkube.errors import ConfigError, SbkubeError
-from sbkube.fetch.git import Wanted
-from sbkube.fetch.git_remote import without_credentials
+from sbkube.fetch.git_remote import Wanted, without_credentials
 
 GIT = "git+"
 
@@ -64,14 +63,15 @@ def is_pinned(chart: str) -> bool:
         return True  # nothing is fetched by it at all
 
 
-def chart_settings(chart: str, place: Place) -> dict[str, Json]:
+def chart_reading(chart: str, place: Place) -> Reading:
     """What is asked for; as for a `git` app, which commit that is comes later."""
     try:
         found = GitChart.of(chart)
     except BadChartUrl:
-        return {"chart": without_credentials(chart)}
-    wanted = found.wanted(place)
-    return {"chart": shown(found.repo, place), "path": found.path, "ref": wanted.ref, "branch": wanted.branch}
+        return Reading({"chart": without_credentials(chart)})
+    wanted, url = found.wanted(place), shown(found.repo, place)
+    settings = {"chart": url, "path": found.path, "ref": wanted.ref, "branch": wanted.branch}
+    return Reading(settings, fetches=f"{wanted} of {url}")
 
 
 def check_chart_of_git(chart: str, place: Place) -> Iterator[SbkubeError]:
@@ -89,10 +89,10 @@ async def take_chart_of_git(chart: str, work: Work) -> None:
         found = GitChart.of(chart)
         wanted = found.wanted(work.place)
         remote = await run_sync(remote_of, found.repo, work.place, work.env)
-        commit = await work.git.commit_of(remote, wanted)
+        commit = await work.fetch.git.commit_of(remote, wanted)
         await work.log(f"{wanted} of {remote.url} is commit {commit}")
         work.context.metadata.update({"commit": commit, "asked": str(wanted)})
-        taken = await work.git.take(remote, commit, clone, path=found.path, log=work.log)
+        taken = await work.fetch.git.take(remote, commit, clone, path=found.path, log=work.log)
     except SbkubeError as error:
         error.set_place(where)
         raise

@@ -27,7 +27,7 @@ from sbkube.apps.checks import Refusal, check_namespace, check_release_name, fai
 from sbkube.apps.fields import NotEmpty, Spellings, one_or_many
 from sbkube.apps.fields import Path as FieldPath
 from sbkube.apps.files import FileInput, matches
-from sbkube.apps.git_charts import GIT, chart_settings, check_chart_of_git, is_pinned, take_chart_of_git
+from sbkube.apps.git_charts import GIT, chart_reading, check_chart_of_git, is_pinned, take_chart_of_git
 from sbkube.apps.manifests import with_metadata
 from sbkube.apps.released import ReleasedApp
 from sbkube.apps.rendered import deploy_rendered, write_rendered, write_values
@@ -109,7 +109,7 @@ class HelmApp(ReleasedApp):
     def reads(self, stage: Stage, place: Place) -> Reading:
         match stage:
             case "prepare" if self.chart.startswith(GIT):
-                return Reading(chart_settings(self.chart, place))
+                return chart_reading(self.chart, place)
             case "prepare":
                 return Reading(files=(self._chart(place),))
             case "build":

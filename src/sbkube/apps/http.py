@@ -1,23 +1,39 @@
-"""`type: http`: a download that other apps read."""
+"""`type: http`: a file that is downloaded, which other apps read."""
 
 from __future__ import annotations
 
 import posixpath
-from typing import ClassVar, Literal
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import field_validator
+from anyio.to_thread import run_sync
+from pydantic import BeforeValidator, StringConstraints, field_validator
 
 from sbkube.apps.base import App, Stage
-from sbkube.apps.fields import NotEmpty, Secret
+from sbkube.apps.fields import SIZE_SCHEMA, NotEmpty, Secret, size
+from sbkube.apps.fields import Path as FieldPath
+from sbkube.apps.secrets import revealed
+from sbkube.apps.work import Json, Place, Reading, Work
+from sbkube.errors import SbkubeError
+from sbkube.fetch.addresses import redacted, split_login
+
+_SECRET = re.compile(r"auth|cookie|token|key|secret|password", re.IGNORECASE)
 
 
 class HttpApp(App):
+    """`dest` is where other apps find the file: a path in the folder of the project, at which nothing is written."""
+
     stages: ClassVar[tuple[Stage, ...]] = ("prepare",)
 
     type: Literal["http"]
     url: NotEmpty
     dest: NotEmpty
     headers: dict[str, Secret] = {}
+    sha256: Annotated[str, StringConstraints(to_lower=True, pattern=r"^[0-9a-fA-F]{64}$")] | None = None
+    max_size: Annotated[int, BeforeValidator(size), SIZE_SCHEMA] = 1024**3
 
     @field_validator("dest")
     @classmethod
@@ -33,3 +49,43 @@ class HttpApp(App):
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"must start with http:// or https://, not be {url!r}")
         return url
+
+    def reads(self, stage: Stage, place: Place) -> Reading:
+        """Who asks is no input, so no secret is one."""
+        headers = {
+            name: value if isinstance(value, str) and not _SECRET.search(name) else None
+            for name, value in sorted(self.headers.items())
+        }
+        settings = {"url": split_login(self.url)[0], "dest": self.dest, "headers": headers}
+        return Reading({**settings, "sha256": self.sha256}, fetches=redacted(self.url))
+
+    async def perform(self, stage: Stage, work: Work) -> Json:
+        from sbkube.fetch.access import Access
+        from sbkube.fetch.http_errors import TooLarge, WrongDigest
+
+        place, downloads = work.place, work.fetch.downloads
+        try:
+            access = Access(headers=tuple(self._headers(work)))
+            fetched = await downloads.fetch(self.url, access, expected=self.sha256, limit=self.max_size)
+        except SbkubeError as error:
+            field = {WrongDigest: "sha256", TooLarge: "max_size"}.get(type(error), "url")
+            error.set_place(place.where(field))
+            raise
+        await work.log(f"{fetched.url}: {fetched.size} bytes with SHA-256 {fetched.digest}")
+        work.context.metadata.update({"url": fetched.url, "sha256": fetched.digest})
+        await run_sync(_copy, work.fetch.cache.path(fetched.digest), work.out / self.dest)
+        return None
+
+    def unpinned(self, folder: Path) -> Iterator[tuple[FieldPath, str]]:
+        if self.sha256 is None:
+            yield ("url",), redacted(self.url)
+
+    def _headers(self, work: Work) -> Iterator[tuple[str, str]]:
+        for name, value in self.headers.items():
+            text = revealed(value, f"headers.{name}", work.env, work.place.where("headers", name))
+            yield name, text or ""
+
+
+def _copy(source: Path, into: Path) -> None:
+    into.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, into)

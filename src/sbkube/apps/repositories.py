@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
-from sbkube.apps.fields import FromEnv, Secret
+from sbkube.apps.secrets import revealed
 from sbkube.apps.work import GitRepository, Place
 from sbkube.errors import ConfigError, Position, SbkubeError
 from sbkube.fetch.errors import FetchError
@@ -18,15 +18,6 @@ class UnknownRepository(ConfigError):
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         there = f"there are: {', '.join(known)}" if known else "write its URL, or add it there"
         super().__init__(f"`git_repos` has no {name!r}", hint=f"did you mean {near[0]!r}?" if near else there)
-
-
-class CredentialMissing(SbkubeError):
-    def __init__(self, field: str, variable: str, where: Position) -> None:
-        super().__init__(
-            f"`{field}` comes from the environment variable {variable!r}, which is not set",
-            hint=f"`export {variable}=…` before the run",
-            where=where,
-        )
 
 
 class KeyMissing(SbkubeError):
@@ -60,7 +51,7 @@ def remote_of(repo: str, place: Place, environ: Mapping[str, str] | None) -> Git
     if environ is None:
         return remote
     username, password = (
-        _revealed(secret, f"git_repos.{name}.{field}", environ, place.where_setting("git_repos", name, field))
+        revealed(secret, f"git_repos.{name}.{field}", environ, place.where_setting("git_repos", name, field))
         for field, secret in (("username", known.username), ("password", known.password))
     )
     return remote.opened_by(username, password, _key(known.ssh_key, name, place))
@@ -88,11 +79,3 @@ def _key(text: str | None, name: str, place: Place) -> Path | None:
     except OSError as error:
         raise KeyMissing(path, place.where_setting("git_repos", name, "ssh_key")) from error
     return path
-
-
-def _revealed(secret: Secret | None, field: str, environ: Mapping[str, str], where: Position) -> str | None:
-    if not isinstance(secret, FromEnv):
-        return secret
-    if secret.from_env not in environ:
-        raise CredentialMissing(field, secret.from_env, where)
-    return environ[secret.from_env]

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 from anyio.to_thread import run_sync
@@ -18,10 +18,12 @@ from sbkube.apps.files import FileInput
 from sbkube.apps.sought import Fetched, Sought
 from sbkube.engine import StepContext
 from sbkube.errors import Position, SbkubeError, is_disk_full
-from sbkube.fetch.git import GitClones
 from sbkube.helm.base import Helm
 from sbkube.targets.base import Target
 from sbkube.targets.trees import digest_tree
+
+if TYPE_CHECKING:
+    from sbkube.fetch.fetching import Fetching
 
 Json = Any
 
@@ -34,6 +36,8 @@ class Reading:
     files: tuple[FileInput, ...] = ()
     secrets: tuple[str, ...] = ()
     """Names of environment variables whose values count without ever being written."""
+    fetches: str | None = None
+    """What comes from elsewhere, to be told: nobody is asked for it before the stage runs."""
 
 
 class GitRepository(Protocol):
@@ -112,7 +116,7 @@ class Work:
     """Outputs of the earlier stages of the app."""
     out: Path
     helm: Callable[[], Awaitable[Helm]]
-    git: GitClones
+    fetch: Fetching
     target: Target
     env: Mapping[str, str]
     """The environment for commands."""

@@ -10,7 +10,7 @@ from sbkube.config.files import groups_in
 from sbkube.config.project import Project
 from sbkube.errors import NotYet
 
-TYPES = ("http", "hook")
+TYPES = ("hook",)
 
 
 def refuse_not_yet(project: Project) -> None:

@@ -25,36 +25,15 @@ from sbkube.fetch.git_errors import (
     is_damage,
 )
 from sbkube.fetch.git_program import Git, Said
-from sbkube.fetch.git_remote import GitRemote
+from sbkube.fetch.git_remote import GitRemote, Wanted, is_commit
 from sbkube.fetch.git_tree import CheckoutFailed, Taken, TreeWriter
 from sbkube.fetch.locks import held
 
 Log = Callable[[str], Awaitable[None]]
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHORT = re.compile(r"[0-9a-f]{7,39}")
 _ADVERTISED = re.compile(r"(?:ref: (\S+)|([0-9a-f]{40}))\t(\S+)")
 _MARK = "sbkube-url"
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What of a repository is asked for: `ref` wins over `branch`; neither is what the repository itself puts forward."""
-
-    ref: str | None = None
-    branch: str | None = None
-
-    @property
-    def is_pinned(self) -> bool:
-        return is_commit(self.ref or "")
-
-    def __str__(self) -> str:
-        return self.ref or self.branch or "its default branch"
-
-
-def is_commit(text: str) -> bool:
-    """A full commit id: the one name that means the same tomorrow."""
-    return _COMMIT.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)

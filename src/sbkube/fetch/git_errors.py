@@ -171,7 +171,11 @@ def is_damage(lines: Sequence[str]) -> bool:
 def told(remote: GitRemote, lines: Sequence[str]) -> str:
     """Its last words in one line, without what it advises."""
     words = [remote.redacted(line.strip()) for line in lines]
-    kept = [re.sub(r"^(?:fatal|error|remote): *", "", line) for line in words if line and "hint:" not in line]
+    kept = [
+        re.sub(r"^(?:fatal|error|remote): *(?:unable to access '[^']*': *)?", "", line)
+        for line in words
+        if line and "hint:" not in line
+    ]
     return "; ".join(dict.fromkeys(line for line in kept if line and not line.startswith("Please make")))[
         -_TOLD * 100 :
     ]

@@ -1,4 +1,4 @@
-"""Where a git repository is, and what opens it. A credential never stays in a URL: URLs are shown, logged and kept."""
+"""Where a git repository is, what opens it, and what of it is asked for. A credential never stays in a URL: URLs are shown, logged and kept."""
 
 from __future__ import annotations
 
@@ -12,9 +12,30 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from sbkube.fetch.errors import FetchError
 
 SCHEMES = ("https", "http", "ssh", "git", "file")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9+.-]*::")
 _SCP = re.compile(r"(?:[\w.-]+@)?[\w.-]+:(?!//)[^\s]+")
 _PATH = re.compile(r"(?:/|\./|\.\./|~/)")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What of a repository is asked for: `ref` wins over `branch`; neither is what the repository itself puts forward."""
+
+    ref: str | None = None
+    branch: str | None = None
+
+    @property
+    def is_pinned(self) -> bool:
+        return is_commit(self.ref or "")
+
+    def __str__(self) -> str:
+        return self.ref or self.branch or "its default branch"
+
+
+def is_commit(text: str) -> bool:
+    """A full commit id: the one name that means the same tomorrow."""
+    return _COMMIT.fullmatch(text) is not None
 
 
 class BadGitUrl(FetchError):

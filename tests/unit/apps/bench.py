@@ -13,7 +13,7 @@ from sbkube.apps.base import Stage
 from sbkube.apps.work import Outputs, Work
 from sbkube.config.loading import load_project
 from sbkube.engine import StepContext
-from sbkube.fetch.git import GitClones
+from sbkube.fetch.fetching import Fetching
 from sbkube.helm.base import Helm
 from sbkube.helm.fake import FakeHelm
 from sbkube.planning import AppPlace
@@ -69,7 +69,7 @@ class Bench:
             inputs=self.inputs,
             out=out,
             helm=self._helm,
-            git=GitClones(self.folder / "cache", os.environ),
+            fetch=Fetching({**os.environ, "SBKUBE_CACHE_DIR": str(self.folder / "cache")}),
             target=self.target,
             env={"PATH": os.environ["PATH"], **(env or {})},
             log=log,

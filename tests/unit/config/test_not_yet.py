@@ -18,7 +18,6 @@ Load = Callable[..., Project]
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        ("apps:\n  a: {type: http, url: https://x, dest: y}", 2, "an app of type http ('a')"),
         ("apps:\n  a: {type: hook, tasks: []}", 2, "an app of type hook ('a')"),
         ("apps:\n  a:\n    type: noop\n    hooks: {}", 4, "a hook of an app ('a')"),
         ("apps: {a: {type: noop}}\nhooks: {deploy: {pre: [x]}}", 2, "a hook around a command"),
@@ -55,7 +54,7 @@ def test_what_is_disabled_is_not_refused(load: Load) -> None:
         load(
             config="""
             apps:
-              a: {type: http, url: 'https://example.com/x', dest: x, enabled: false}
+              a: {type: hook, tasks: [], enabled: false}
               b: {type: noop, hooks: {pre_deploy: [x]}, enabled: false}
               c: {type: helm, chart: a/b, enabled: false}
             """
@@ -76,6 +75,7 @@ def test_what_is_done_is_not_refused(load: Load) -> None:
               f: {type: kustomize, path: k}
               g: {type: action, actions: [{path: x}, {path: 'https://example.com/x'}]}
               h: {type: git, repo: x}
+              k: {type: http, url: 'https://example.com/x', dest: x}
               i: {type: kustomize, path: '${repos.h}/k'}
               j: {type: helm, chart: 'git+https://example.com/x//y'}
             """

@@ -6,8 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
-from sbkube.fetch.git import GitClones, Wanted
-from sbkube.fetch.git_remote import GitRemote
+from sbkube.fetch.git import GitClones
+from sbkube.fetch.git_remote import GitRemote, Wanted
 from sbkube.fetch.git_tree import Taken
 
 

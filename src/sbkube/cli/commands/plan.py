@@ -81,8 +81,11 @@ async def show_plan(project: Project, request: Request, console: Console, enviro
 
 def _text(preview: Preview) -> str:
     live = {f"{one.app}:deploy": one for one in _live(preview)}
+    also = {id: _told(one) for id, one in live.items()} | {
+        stage.id: f"fetches {stage.fetches}" for stage in preview.planned.stages if stage.fetches
+    }
     rows = [
-        (action, id, f"{why}; {_told(live[id])}" if id in live else why)
+        (action, id, f"{why}; {also[id]}" if id in also and (id in live or action != "keep") else why)
         for action, id, why in preview_rows(preview)
     ]
     first = min(max((len(action) for action, _, _ in rows), default=0), 40)
@@ -128,11 +131,18 @@ def _summary(preview: Preview) -> str:
 
 def _document(preview: Preview) -> dict[str, Any]:
     decision = preview.decision
+    fetches = {stage.id: stage.fetches for stage in preview.planned.stages}
     return {
         "new_run": decision.new_run,
         "resumed_from": decision.resumed_from,
         "steps": [
-            {"step": id, "action": action, "reason": why, "changed": preview.changes.get(id, [])}
+            {
+                "step": id,
+                "action": action,
+                "reason": why,
+                "changed": preview.changes.get(id, []),
+                "fetches": fetches.get(id),
+            }
             for action, id, why in preview_rows(preview)
         ],
         "counts": _counts(decision),

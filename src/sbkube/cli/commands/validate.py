@@ -45,6 +45,8 @@ async def command(*, output: Any, target: str | None, **values: Any) -> int:
     else:
         for finding in checked.findings:
             console.error(str(finding), finding.hint)
+        for step, what in checked.fetches:
+            console.say(f"note: {step} fetches {what}, which is not looked at here", "dim")
     if checked.findings:
         return USAGE
     console.say(

@@ -1,0 +1,68 @@
+"""What one run fetches with. Nothing is loaded or opened before it is first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sbkube.fetch.access import Proxies
+    from sbkube.fetch.cache import Cache
+    from sbkube.fetch.downloads import Downloads
+    from sbkube.fetch.git import GitClones
+    from sbkube.fetch.http import Http
+
+
+class Fetching:
+    """`aclose` ends its connections, and removes what came in part."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        """Which says where the cache is, and which proxies there are."""
+        self._environ = environ
+
+    @cached_property
+    def cache(self) -> Cache:
+        from sbkube.fetch.cache import Cache, cache_folder
+
+        return Cache(cache_folder(self._environ))
+
+    @cached_property
+    def git(self) -> GitClones:
+        from sbkube.fetch.git import GitClones
+
+        return GitClones(self.cache.folder / "git", self._environ)
+
+    @cached_property
+    def http(self) -> Http:
+        from sbkube.fetch.http import Http
+
+        return Http(proxies_of(self._environ))
+
+    @cached_property
+    def downloads(self) -> Downloads:
+        from sbkube.fetch.downloads import Downloads
+
+        return Downloads(self.http, self.cache)
+
+    async def aclose(self) -> None:
+        if "downloads" in self.__dict__:
+            await self.downloads.aclose()
+        if "http" in self.__dict__:
+            await self.http.aclose()
+
+
+def proxies_of(environ: Mapping[str, str]) -> Proxies:
+    """By the variables that every program knows, in either spelling; the small one wins, as in curl."""
+    from sbkube.fetch.access import Proxies
+
+    def named(name: str) -> str | None:
+        return environ.get(name) or environ.get(name.upper()) or None
+
+    everywhere = named("all_proxy")
+    direct = (named("no_proxy") or "").split(",")
+    return Proxies(
+        named("http_proxy") or everywhere,
+        named("https_proxy") or everywhere,
+        tuple(entry.strip() for entry in direct if entry.strip()),
+    )
