@@ -216,7 +216,12 @@ def _stages(place: AppPlace, facts: _Facts) -> Iterator[StagePlan]:
             id,
             name,
             stage,
-            needs=(*previous, *(_makers(place) if made else ()), *sources),
+            needs=(
+                *previous,
+                *(_makers(place) if made else ()),
+                *sources,
+                *(step_id(used, "prepare") for used in reading.uses),
+            ),
             reads=sources,
             after=before if stage == _waiting_stage(app) else (),
             inputs=_inputs(app, stage, reading, late, facts),

@@ -7,7 +7,7 @@ import hmac
 import os
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,7 +20,8 @@ from anyio.to_thread import run_sync
 
 from sbkube import __version__
 from sbkube.apps.base import App, Stage
-from sbkube.apps.files import FileInput, digest_input
+from sbkube.apps.digesting import digest_all, digest_or_explain
+from sbkube.apps.exec import ExecApp
 from sbkube.apps.helm import HelmApp
 from sbkube.apps.log import StepLog
 from sbkube.apps.work import Json, Outputs, OutputUnwritable, Work
@@ -38,7 +39,7 @@ from sbkube.engine import (
 )
 from sbkube.engine.step import Body
 from sbkube.engine.stores.base import Plan
-from sbkube.errors import Position, SbkubeError, is_disk_full
+from sbkube.errors import SbkubeError, is_disk_full
 from sbkube.fetch.fetching import Fetching
 from sbkube.helm.base import Helm
 from sbkube.leftovers import Attempt
@@ -234,6 +235,8 @@ class Workshop:
     async def _result(
         self, planned: StagePlan, stage: Stage, place: AppPlace, context: StepContext, log: StepLog
     ) -> Json:
+        if isinstance(place.app, ExecApp):
+            await self._show_files(planned, context, log)
         if stage == "deploy":
             return await place.app.perform(
                 stage, self._work(planned, place, context, log, self.outputs.folder)
@@ -245,6 +248,17 @@ class Workshop:
         finally:
             with anyio.move_on_after(5, shield=True):
                 await self.outputs.discard(out)
+
+    async def _show_files(self, planned: StagePlan, context: StepContext, log: StepLog) -> None:
+        """To commands: what the apps that they depend on have fetched, where a clone lay in the old layout."""
+        for id, result in context.results.items():
+            app = id.rpartition(":")[0]
+            if self.project.fetched.is_by(app) and not await self.outputs.show(
+                app, self.outputs.path(result)
+            ):
+                await log.write(
+                    f"`repos/{app}` of the state folder is not what was fetched now: move it away"
+                )
 
     def _with_outputs(self, planned: StagePlan, place: AppPlace, results: Mapping[str, Json]) -> AppPlace:
         """Where what the stage reads of other apps lies, by what these returned: in this run, or the one it goes on with."""
@@ -362,33 +376,6 @@ def _workers(project: Project) -> int | None:
     return settings.max_workers if settings.parallel and settings.parallel_apps else 1
 
 
-async def digest_all(files: Iterable[FileInput]) -> dict[Path, str | None]:
-    places: dict[Path, Position] = {}
-    for file in files:
-        if file.path is not None:
-            places.setdefault(file.path, file.where)
-
-    def all_of_them() -> dict[Path, str | None]:
-        return {path: _digest_or_explain(path, where) for path, where in places.items()}
-
-    return await run_sync(all_of_them, abandon_on_cancel=True)  # a file may never come; Ctrl-C does
-
-
-def _digest_or_explain(path: Path, where: Position) -> str | None:
-    try:
-        return digest_input(path)
-    except OSError as error:
-        raise Unreadable(path, error, where) from error
-
-
-class Unreadable(SbkubeError):
-    """A file or folder that the project reads is there and cannot be read."""
-
-    def __init__(self, path: Path, error: OSError, where: Position) -> None:
-        super().__init__(f"cannot read {error.filename or path}: {error.strerror or error}", where=where)
-        self.path = path
-
-
 async def _inputs_now(place: AppPlace, stage: StagePlan, then: Mapping[Path, str | None]) -> Json:
     """What could only be read now; raises `InputsChanged` for what is not as it was planned."""
     assert stage.stage is not None
@@ -403,7 +390,7 @@ async def _inputs_now(place: AppPlace, stage: StagePlan, then: Mapping[Path, str
 
 def _digests_now(place: AppPlace, stage: Stage) -> dict[str, str | None]:
     return {
-        file.component: _digest_or_explain(file.path, file.where) if file.path else None
+        file.component: digest_or_explain(file) if file.path else None
         for file in place.app.reads(stage, place).files
     }
 

@@ -101,6 +101,50 @@ def test_overrides_shared_values_and_kustomizations_may_lie_in_a_clone(
     assert project.runs("--resume", env=path) == ["k:deploy", "k:template"]
 
 
+def test_commands_find_what_they_depend_on_where_clones_once_lay(
+    project: ProjectFolder, repository: Repository
+) -> None:
+    first = repository.commit({"run.sh": "echo first >> ledger\n"})
+    second = repository.commit({"run.sh": "echo second >> ledger\n"})
+    project.config(
+        f"""
+        source: {{type: git, repo: '{repository.url}'}}
+        go: {{type: exec, commands: ['sh .sbkube/repos/source/run.sh'], depends_on: [source]}}
+        """
+    )
+    for profile, commit in (("one", first), ("two", second)):
+        project.write({f"config-{profile}.yaml": f"apps: {{source: {{ref: {commit}}}}}\n"})
+        project.runs("--profile", profile)
+    assert project.new_effects() == ["first", "second"]
+    assert project.runs("--resume", "--profile", "one") == []
+    assert project.runs("--continue-from", "go:deploy", "--profile", "one") == ["go:deploy"]
+    assert project.new_effects() == ["first"]
+    project.write({"config-one.yaml": f"apps: {{source: {{ref: {second}}}}}\n"})
+    assert project.runs("--resume", "--profile", "one") == ["go:deploy", "source:prepare"]
+    assert project.new_effects() == ["second"]
+
+
+def test_a_clone_that_lies_there_since_an_older_sbkube_is_neither_read_nor_touched(
+    project: ProjectFolder, repository: Repository
+) -> None:
+    repository.commit({"a.yaml": manifest("now")})
+    project.write(
+        {".sbkube/repos/source/a.yaml": manifest("stale"), "repos/source/a.yaml": manifest("stale")}
+    )
+    project.config(
+        f"""
+        source: {{type: git, repo: '{repository.url}'}}
+        a: {{type: yaml, manifests: [.sbkube/repos/source/a.yaml]}}
+        b: {{type: yaml, manifests: [repos/source]}}
+        go: {{type: exec, commands: ['true'], depends_on: [source]}}
+        """
+    )
+    assert "`repos/source` of the state folder is not what was fetched now" in project("run").err
+    assert "name: now" in rendered(project, "a")
+    assert "name: now" in rendered(project, "b")
+    assert (project.state / "repos/source/a.yaml").read_text() == manifest("stale")
+
+
 def test_a_new_run_resolves_a_branch_again_and_a_resumed_one_does_not(
     project: ProjectFolder, repository: Repository
 ) -> None:

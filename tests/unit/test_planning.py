@@ -235,3 +235,74 @@ def test_labels_are_kept_from_the_objects_of_charts_that_are_to_be_left_alone(
     own = project(tmp_path, LABELLED)
     places = [AppPlace(own, name) for name in own.apps]
     assert [place.name for place in places if place.object_labels] == labelled.split()
+
+
+# What other apps fetch
+
+FETCHING = """\
+  base: {type: git, repo: 'https://example.com/base'}
+  crds: {type: http, url: 'https://example.com/crds.yaml', dest: manifests/crds.yaml}
+  off: {type: git, repo: 'https://example.com/off', enabled: false}
+"""
+
+
+@pytest.mark.parametrize(
+    ("app", "stages"),
+    [
+        ("{type: yaml, manifests: ['${repos.base}/a.yaml', o.yaml]}", {"template": "base"}),
+        ("{type: yaml, manifests: [./repos/base/a.yaml]}", {"template": "base"}),
+        ("{type: yaml, manifests: [.sbkube/repos/base]}", {"template": "base"}),
+        ("{type: yaml, manifests: [manifests/../manifests/crds.yaml]}", {"template": "crds"}),
+        ("{type: yaml, manifests: [manifests]}", {"template": "crds"}),
+        ("{type: yaml, manifests: ['**/*.yaml']}", {"template": "crds"}),
+        ("{type: yaml, manifests: [manifests/other.yaml]}", {}),
+        ("{type: yaml, manifests: ['${repos.off}/a.yaml', '${repos.none}/a.yaml']}", {}),
+        ("{type: kustomize, path: '${repos.base}/k'}", {"template": "base"}),
+        ("{type: helm, chart: '${repos.base}/c'}", {"prepare": "base"}),
+        ("{type: helm, chart: ./c, values: [repos/base/v.yaml]}", {"template": "base"}),
+        ("{type: helm, chart: ./c, values: [crds.yaml, '${repos.base}/v']}", {"template": "base"}),
+        ("{type: helm, chart: ./c, overrides: [{a: '${repos.base}/a'}]}", {"build": "base"}),
+        ("{type: action, actions: [{path: '${repos.base}/a.yaml'}]}", {"deploy": "base"}),
+    ],
+)
+def test_only_the_stage_that_reads_what_is_fetched_needs_it(
+    tmp_path: Path, app: str, stages: dict[str, str]
+) -> None:
+    stages_of = planned(project(tmp_path, f"{FETCHING}  web: {app}\n"))
+    found = {
+        stage.stage: [need for need in stage.needs if not need.startswith("web:")]
+        for stage in stages_of.values()
+        if stage.app == "web"
+    }
+    assert {stage: needs for stage, needs in found.items() if needs} == {
+        stage: [f"{source}:prepare"] for stage, source in stages.items()
+    }
+    for stage, source in stages.items():
+        assert stages_of[f"web:{stage}"].reads == (f"{source}:prepare",)
+
+
+def test_commands_use_the_whole_of_what_they_depend_on(tmp_path: Path) -> None:
+    apps = f"{FETCHING}  go: {{type: exec, commands: ['true'], depends_on: [base, off]}}\n"
+    go = planned(project(tmp_path, apps))["go:deploy"]
+    assert (go.needs, go.reads) == (("base:prepare",), ())
+
+
+def test_what_is_asked_for_is_an_input_and_what_opens_it_is_not(tmp_path: Path) -> None:
+    def inputs(app: str, sources: str) -> object:
+        (tmp_path / "sources.yaml").write_text(f"git_repos: {{ours: {sources}}}\n")
+        return planned(project(tmp_path, f"  base: {app}\n"))["base:prepare"].inputs
+
+    app, url = "{type: git, repo: ours}", "https://example.com/base"
+    first = inputs(app, f"{{url: '{url}'}}")
+    assert inputs(app, "{url: 'https://me:secret@example.com/base', password: other}") == first
+    assert inputs(f"{{type: git, repo: '{url}'}}", f"{{url: '{url}'}}") == first
+    others = [
+        inputs(app, f"{{url: '{url}', branch: next}}"),
+        inputs("{type: git, repo: ours, branch: other}", f"{{url: '{url}', branch: next}}"),
+        inputs("{type: git, repo: ours, ref: v1, branch: other}", f"{{url: '{url}'}}"),
+        inputs("{type: git, repo: ours, path: deploy}", f"{{url: '{url}'}}"),
+    ]
+    assert all(other != first for other in others)
+    assert len({str(other) for other in others}) == len(others)
+    again = inputs("{type: git, repo: ours, ref: v1, branch: third}", f"{{url: '{url}', branch: next}}")
+    assert again == others[2]  # `ref` wins, so it does not matter which branch there is

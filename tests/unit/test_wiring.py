@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from sbkube.apps.digesting import Unreadable, digest_all
 from sbkube.apps.files import FileInput
 from sbkube.apps.log import StepLog
 from sbkube.choosing import Helms, TargetWishes, choose_target
@@ -20,7 +21,7 @@ from sbkube.helm.base import HelmMissing
 from sbkube.selecting import Asked
 from sbkube.targets.base import Target
 from sbkube.targets.cluster.kubeconfig import NoCluster
-from sbkube.wiring import Unreadable, Workshop, digest_all, log_path, state_folder
+from sbkube.wiring import Workshop, log_path, state_folder
 
 pytestmark = pytest.mark.anyio
 

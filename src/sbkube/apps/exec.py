@@ -105,7 +105,8 @@ class ExecApp(App):
         named = {name: value.from_env for name, value in self.env.items() if isinstance(value, FromEnv)}
         commands = [command if isinstance(command, str) else list(command) for command in self.commands]
         settings: dict[str, Json] = {"commands": commands, "env": plain, "env_from": named}
-        return Reading(settings, secrets=tuple(dict.fromkeys(named.values())))
+        used = tuple(d.app for d in self.depends_on if place.fetched.is_by(d.app))
+        return Reading(settings, secrets=tuple(dict.fromkeys(named.values())), uses=used)
 
     async def perform(self, stage: Stage, work: Work) -> Json:
         """Nothing is returned: what commands do cannot be seen, so each run counts as a new output."""

@@ -140,6 +140,10 @@ class Fetched:
                 return sought if source.is_enabled or not (folder / path).exists() else None
         return None
 
+    def is_by(self, app: str) -> bool:
+        """Whether that app fetches something, if it is enabled."""
+        return any(source.app == app and source.is_enabled for source in self.at.values())
+
     def below(self, folder: str) -> Iterator[str]:
         """The single files that are fetched to somewhere below a folder of the project."""
         prefix = "" if folder == "." else f"{folder}/"

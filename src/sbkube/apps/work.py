@@ -36,6 +36,8 @@ class Reading:
     files: tuple[FileInput, ...] = ()
     secrets: tuple[str, ...] = ()
     """Names of environment variables whose values count without ever being written."""
+    uses: tuple[str, ...] = ()
+    """Apps that fetch, of whose files any may be used."""
     fetches: str | None = None
     """What comes from elsewhere, to be told: nobody is asked for it before the stage runs."""
 
@@ -167,6 +169,19 @@ class Outputs:
     def path(self, output: Json) -> Path:
         path = self.folder / str(output["path"])
         return path if self.beneath is None or path.exists() else self.beneath / str(output["path"])
+
+    async def show(self, app: str, path: Path) -> bool:
+        """Makes `repos/<app>` beside this folder lead to an output, for commands; False if something else has that name."""
+        return await run_sync(self._show, self.folder.parent / "repos" / app, path)
+
+    def _show(self, link: Path, path: Path) -> bool:
+        if link.exists() and not link.is_symlink():
+            return False  # a clone of old, which may hold work of the user's
+        link.parent.mkdir(mode=0o700, exist_ok=True)
+        fresh = link.with_name(f".{link.name}-{uuid4().hex[:12]}")
+        fresh.symlink_to(os.path.relpath(path, link.parent))
+        fresh.replace(link)
+        return True
 
     def _fresh(self, app: str, stage: Stage) -> Path:
         fresh = self.folder / app / stage / f".fresh-{uuid4().hex[:12]}"

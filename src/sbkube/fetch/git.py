@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -135,7 +136,8 @@ class _Clone:
     async def fetch(self, commit: str, log: Log, *, anew: bool = False) -> None:
         if not anew and self._has(commit):
             return
-        async with self._locked() as lock:
+        waiting = partial(log, f"waiting until another fetch of {self.remote.url} has ended")
+        async with held(self._lock_file, on_wait=waiting) as lock:
             if anew:
                 await run_sync(_remove, self.folder)
             elif self._has(commit):
@@ -150,7 +152,7 @@ class _Clone:
 
     async def lengthened(self, short: str) -> str:
         """The commit whose id begins so, which only who has all of them can tell."""
-        async with self._locked() as lock:
+        async with held(self._lock_file) as lock:
             await self._prepare(lock)
             await self._fetch_all(lock)
             found = await self._here("rev-parse", f"--disambiguate={short}")
@@ -164,9 +166,6 @@ class _Clone:
         return commits[0]
 
     # Under the lock
-
-    def _locked(self) -> AbstractAsyncContextManager[int]:
-        return held(self._lock_file)
 
     @property
     def _lock_file(self) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,7 +14,9 @@ _FIRST_LOOK, _LAST_LOOK = 0.01, 0.5
 
 
 @asynccontextmanager
-async def held(file: Path, *, shared: bool = False) -> AsyncIterator[int]:
+async def held(
+    file: Path, *, shared: bool = False, on_wait: Callable[[], Awaitable[None]] | None = None
+) -> AsyncIterator[int]:
     """Its descriptor: a child that inherits it holds the lock too, and keeps it when we are killed.
 
     Asked for again and again, since a thread that waits in `flock` could not be cancelled.
@@ -24,6 +26,8 @@ async def held(file: Path, *, shared: bool = False) -> AsyncIterator[int]:
     try:
         pause = _FIRST_LOOK
         while not _taken(descriptor, shared):
+            if on_wait is not None and pause == _FIRST_LOOK:
+                await on_wait()
             await anyio.sleep(pause)
             pause = min(pause * 2, _LAST_LOOK)
         yield descriptor

@@ -474,6 +474,7 @@ async def test_who_waits_for_another_fetch_can_be_cancelled(bench: Bench, reposi
         with anyio.move_on_after(0.05) as scope:
             await bench.take(repository.url, commit)
     assert scope.cancelled_caught
+    assert bench.log == [f"waiting until another fetch of {repository.url} has ended"]
     taken, _ = await bench.take(repository.url, commit)
     assert names(taken) == ["a"]
 
