@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
 import os
 import random
 from collections.abc import Awaitable, Callable, Iterator
@@ -119,6 +122,47 @@ async def test_who_is_not_known_does_not_reach_the_cluster(lab: RealLab) -> None
     async with aclosing(lab.open(as_user(lab, stranger))) as releases:
         with pytest.raises(ClusterUnreachable, match="provide credentials"):
             await releases.list()
+
+
+async def test_a_list_has_every_release_however_many_there_are(lab: RealLab) -> None:
+    names = [f"many-{number:03}" for number in range(300)]
+    items = [stored(name, lab.other_namespace, {"kept": name}) for name in names]
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+    lab.kubernetes.kubectl("create", "-f", "-", stdin=text)
+    try:
+        for namespace in (lab.other_namespace, None):
+            listed = [one for one in await lab.releases.list(namespace) if one.name.startswith("many-")]
+            assert sorted(one.name for one in listed) == names
+            assert all(one.labels == {"kept": one.name} for one in listed)
+    finally:
+        # All in one request: kubectl would delete five in a second.
+        path = f"/api/v1/namespaces/{lab.other_namespace}/secrets?labelSelector=kept"
+        lab.kubernetes.kubectl("delete", "--raw", path)
+
+
+def stored(name: str, namespace: str, labels: dict[str, str]) -> dict[str, Any]:
+    """A release as Helm keeps it."""
+    at = "2026-01-01T00:00:00Z"
+    release = {
+        "name": name,
+        "namespace": namespace,
+        "version": 1,
+        "info": {"status": "deployed", "first_deployed": at, "last_deployed": at},
+        "chart": {"metadata": {"apiVersion": "v2", "name": "app", "version": "1.2.3"}},
+    }
+    packed = base64.b64encode(gzip.compress(json.dumps(release).encode()))
+    own = {"owner": "helm", "name": name, "status": "deployed", "version": "1"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "helm.sh/release.v1",
+        "metadata": {
+            "name": f"sh.helm.release.v1.{name}.v1",
+            "namespace": namespace,
+            "labels": {**labels, **own},
+        },
+        "data": {"release": base64.b64encode(packed).decode()},
+    }
 
 
 async def test_an_unknown_context_is_named(lab: RealLab) -> None:
