@@ -145,6 +145,27 @@ def test_what_kustomize_refuses_is_told_in_its_words(project: Project, namespace
     assert "gone.yaml" in told
 
 
+def test_an_app_with_the_longest_name_is_a_release_with_its_kinds(
+    project: Project, cluster: Cluster, namespace: str
+) -> None:
+    name, group = "a" * 63, f"{namespace}.example.com"
+    kind = objects.definition(group, "longs", "Long")
+    made = {"apiVersion": f"{group}/v1", "kind": "Long", "metadata": {"name": "x"}}
+    project.write(
+        {
+            "config.yaml": f"namespace: {namespace}\ntarget: cluster\napps:\n  {name}: {{type: yaml, manifests: [all.yaml]}}\n",
+            "all.yaml": "---\n".join(json.dumps(one) + "\n" for one in (kind, made)),
+        }
+    )
+    project.run()
+    project.run()
+    assert project.revisions == {f"{name}:deploy": 1}
+    assert cluster.get("long", "x", namespace=namespace)
+    done = project.sbkube("delete", "--yes", "--with-crds")
+    assert done.code == 0, done.everything
+    assert cluster.find("secrets", "-l", "owner=helm", namespace=namespace) == []
+
+
 # action
 
 

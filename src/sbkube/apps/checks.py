@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from sbkube.apps.fields import Stage
 from sbkube.errors import ConfigError, Position, SbkubeError
+from sbkube.helm.names import LONGEST_RELEASE
 
 Refusal = tuple[Stage | None, SbkubeError]
 """What a stage would end with; no stage: worth mending, and no step fails for it."""
@@ -14,7 +15,7 @@ Refusal = tuple[Stage | None, SbkubeError]
 _LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _RELEASE = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _NAMESPACE = re.compile(_LABEL)
-LONGEST_RELEASE, LONGEST_NAMESPACE = 53, 63
+LONGEST_NAMESPACE = 63
 
 
 class InvalidName(ConfigError):

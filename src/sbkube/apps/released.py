@@ -9,6 +9,7 @@ from pydantic import Field
 from sbkube.apps.base import App
 from sbkube.apps.fields import Duration
 from sbkube.apps.work import Place
+from sbkube.helm.names import fitting
 from sbkube.targets.base import Crds, DeployOptions
 
 
@@ -28,8 +29,8 @@ class ReleasedApp(App):
     prune: bool = True
 
     def release(self, place: Place) -> str:
-        """Its name; that of the app unless it has a field for it."""
-        return place.name
+        """Its name; that of the app as far as Helm takes it, unless it has a field for it."""
+        return fitting(place.name)
 
     def deploy_options(self, crds: Crds = "upgrade") -> DeployOptions:
         return DeployOptions(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ from sbkube.config.project import Project
 from sbkube.engine import ExecutionState
 from sbkube.engine.fingerprints import Json
 from sbkube.errors import SbkubeError
+from sbkube.helm.names import is_crd_release
 from sbkube.helm.releases import Release, ReleaseStatus
 from sbkube.planning import AppPlace
 from sbkube.targets.cluster.decide import APP, DIGEST, OWNER, RUN, as_label, is_left_to_us
@@ -66,13 +66,12 @@ def release_of(project: Project, name: str) -> ReleaseName | None:
 
 def crd_releases_of(app: str, release: ReleaseName, listed: Iterable[Release]) -> list[ReleaseName]:
     """Those that hold its custom resource definitions."""
-    crds = re.compile(re.escape(release.name) + r"-crds(-\d+)?")
     return sorted(
         ReleaseName.of(one)
         for one in listed
         if one.labels.get(APP) == as_label(app)
         and one.namespace == release.namespace
-        and crds.fullmatch(one.name)
+        and is_crd_release(one.name, release.name)
     )
 
 

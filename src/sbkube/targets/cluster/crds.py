@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from sbkube.helm.names import crd_release
 from sbkube.targets.base import Deployment, DeployOptions, Manifests
 
 from .namespaces import brings_its_namespace
@@ -40,7 +41,7 @@ def crd_releases(deployment: Deployment) -> list[Deployment]:
 def _release(deployment: Deployment, crds: Sequence[ClusterObject], number: int) -> Deployment:
     return replace(
         deployment,
-        release=f"{deployment.release}-crds" + (f"-{number}" if number > 1 else ""),
+        release=crd_release(deployment.release, number),
         manifests=Manifests(manifests="".join(f"---\n{crd.text}" for crd in crds)),
         chart=None,
         chart_name=None,
