@@ -13,7 +13,7 @@ from sbkube.apps.files import FileInput
 from sbkube.apps.helm import HelmApp
 from sbkube.apps.released import ReleasedApp
 from sbkube.apps.sought import Fetched, Sought
-from sbkube.apps.work import GitRepository, Reading
+from sbkube.apps.work import GitRepository, HelmRepository, Reading
 from sbkube.config.project import Project
 from sbkube.engine import Retry
 from sbkube.engine.stores.base import Plan
@@ -88,6 +88,10 @@ class AppPlace:
 
     def values_candidates(self, name: str) -> list[Path]:
         return self.project.values_candidates(name)
+
+    @property
+    def helm_repos(self) -> Mapping[str, HelmRepository]:
+        return self.project.settings.helm_repos
 
     @property
     def git_repos(self) -> Mapping[str, GitRepository]:

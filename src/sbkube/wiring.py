@@ -26,6 +26,7 @@ from sbkube.apps.helm import HelmApp
 from sbkube.apps.log import StepLog
 from sbkube.apps.work import Json, Outputs, OutputUnwritable, Work
 from sbkube.choosing import Helms, TargetWishes, choose_target
+from sbkube.config.models import Settings
 from sbkube.config.project import Project
 from sbkube.engine import (
     ExecutionState,
@@ -90,7 +91,7 @@ class Workshop:
 
     def __post_init__(self) -> None:
         self.outputs = Outputs(self.state / "out")
-        self.fetch = Fetching(self.environ)
+        self.fetch = Fetching(_with_proxies(self.environ, self.project.settings))
 
     async def plan(self, asked: Asked, earlier: Plan | None) -> Planned:
         for error in unsuited(self.project, self.target.identity):
@@ -341,6 +342,14 @@ class Workshop:
         if context_name:
             env |= {"KUBE_CONTEXT": context_name, "HELM_KUBECONTEXT": context_name}
         return env
+
+
+def _with_proxies(environ: Mapping[str, str], settings: Settings) -> Mapping[str, str]:
+    """Those of the project where the environment names none."""
+    no_proxy = ",".join(settings.no_proxy)
+    own = {"http_proxy": settings.http_proxy, "https_proxy": settings.https_proxy, "no_proxy": no_proxy}
+    named = {name.lower() for name in environ}
+    return {**environ, **{name: value for name, value in own.items() if value and name not in named}}
 
 
 def log_path(state: Path, app: str, stage: str, run: int, attempt: int) -> Path:

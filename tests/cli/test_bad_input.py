@@ -85,12 +85,9 @@ def test_a_missing_config_says_where_it_was_looked_for(project: ProjectFolder) -
 
 
 NOT_YET = {
-    "git": "{type: git, repo: x}",
-    "http": "{type: http, url: 'https://example.org/x', dest: x}",
     "hook": "{type: hook, tasks: []}",
-    "chart from elsewhere": "{type: helm, chart: repo/web}",
+    "chart of a registry": "{type: helm, chart: 'oci://example.org/web'}",
     "manifest from elsewhere": "{type: yaml, manifests: [a.yaml, 'https://example.org/a.yaml']}",
-    "a file of a clone": "{type: yaml, manifests: ['${repos.x}/a.yaml']}",
 }
 
 

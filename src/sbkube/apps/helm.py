@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from anyio.to_thread import run_sync
 from pydantic import BeforeValidator, field_validator, model_validator
 
+from sbkube.apps import git_charts, repository_charts
 from sbkube.apps.base import Stage
 from sbkube.apps.capabilities import are_current, write_capabilities
 from sbkube.apps.charts import (
@@ -27,7 +28,7 @@ from sbkube.apps.checks import Refusal, check_namespace, check_release_name, fai
 from sbkube.apps.fields import NotEmpty, Spellings, one_or_many
 from sbkube.apps.fields import Path as FieldPath
 from sbkube.apps.files import FileInput, matches
-from sbkube.apps.git_charts import GIT, chart_reading, check_chart_of_git, is_pinned, take_chart_of_git
+from sbkube.apps.git_charts import GIT
 from sbkube.apps.manifests import with_metadata
 from sbkube.apps.released import ReleasedApp
 from sbkube.apps.rendered import deploy_rendered, write_rendered, write_values
@@ -35,6 +36,7 @@ from sbkube.apps.sought import file_input, first_input
 from sbkube.apps.work import Json, Place, Reading, Work
 from sbkube.documents import parse, read_text
 from sbkube.errors import Position, SbkubeError, as_text
+from sbkube.fetch.addresses import redacted
 from sbkube.fetch.git_remote import without_credentials
 from sbkube.helm.base import Capabilities, HelmCrashed, HelmError, HelmMissing, RenderRequest, ValuesError
 from sbkube.helm.values import final_values
@@ -109,7 +111,9 @@ class HelmApp(ReleasedApp):
     def reads(self, stage: Stage, place: Place) -> Reading:
         match stage:
             case "prepare" if self.chart.startswith(GIT):
-                return chart_reading(self.chart, place)
+                return git_charts.chart_reading(self.chart, place)
+            case "prepare" if self.is_remote:
+                return repository_charts.chart_reading(self.chart, self.version, place)
             case "prepare":
                 return Reading(files=(self._chart(place),))
             case "build":
@@ -127,7 +131,9 @@ class HelmApp(ReleasedApp):
     async def perform(self, stage: Stage, work: Work) -> Json:
         match stage:
             case "prepare" if self.chart.startswith(GIT):
-                await take_chart_of_git(self.chart, work)
+                await git_charts.take_chart_of_git(self.chart, work)
+            case "prepare" if self.is_remote:
+                await repository_charts.take_chart_of_the_web(self.chart, self.version, work)
             case "prepare":
                 chart = self._chart(work.place).present()
                 await run_sync(take_chart, chart, work.out / "chart", self.chart, work.place.where("chart"))
@@ -143,18 +149,26 @@ class HelmApp(ReleasedApp):
         return stage != "template" or self.kube_version is not None or are_current(output, target)
 
     def unpinned(self, folder: Path) -> Iterator[tuple[FieldPath, str]]:
-        if self.chart.startswith(GIT) and not is_pinned(self.chart):
-            yield ("chart",), without_credentials(self.chart)
+        if self.chart.startswith(GIT):
+            if not git_charts.is_pinned(self.chart):
+                yield ("chart",), without_credentials(self.chart)
+        elif self.is_remote:
+            yield from repository_charts.unpinned_chart(self.chart, self.version)
 
     def check(self, place: Place) -> Iterator[Refusal]:
         yield from (("template", error) for error in self._check_template(place))
-        if self.chart.startswith(GIT):
-            yield from (("prepare", error) for error in check_chart_of_git(self.chart, place))
+        if self.is_remote:
+            yield from (("prepare", error) for error in self._check_remote(place))
             return
         source = self._chart(place).path
         if source is not None:
             with TemporaryDirectory(prefix="sbkube-") as folder:
                 yield from self._check_chart(place, source, Path(folder, "chart"))
+
+    def _check_remote(self, place: Place) -> Iterator[SbkubeError]:
+        if self.chart.startswith(GIT):
+            return git_charts.check_chart_of_git(self.chart, place)
+        return repository_charts.check_chart_of_the_web(self.chart, self.version, place)
 
     def _check_template(self, place: Place) -> Iterator[SbkubeError]:
         yield from failures(self._name_checks(place))
@@ -189,6 +203,8 @@ class HelmApp(ReleasedApp):
         return self.release_name or place.name
 
     def _chart(self, place: Place) -> FileInput:
+        if self.is_remote:
+            return FileInput("chart", redacted(self.chart), None, place.where("chart"))
         return file_input(place, "chart", self.chart, place.where("chart"), "a file", "a folder")
 
     def _overrides(self, place: Place) -> list[tuple[str, FileInput]]:

@@ -61,6 +61,31 @@ class GitRepository(Protocol):
     def ssh_key(self) -> str | None: ...
 
 
+class HelmRepository(Protocol):
+    """An entry of `helm_repos`."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def username(self) -> Secret | None: ...
+
+    @property
+    def password(self) -> Secret | None: ...
+
+    @property
+    def ca_file(self) -> str | None: ...
+
+    @property
+    def cert_file(self) -> str | None: ...
+
+    @property
+    def key_file(self) -> str | None: ...
+
+    @property
+    def insecure_skip_tls_verify(self) -> bool: ...
+
+
 class Place(Protocol):
     """Where an app stands in its project."""
 
@@ -92,6 +117,9 @@ class Place(Protocol):
     def where(self, *path: str | int) -> Position: ...
 
     def values_candidates(self, name: str) -> list[Path]: ...
+
+    @property
+    def helm_repos(self) -> Mapping[str, HelmRepository]: ...
 
     @property
     def git_repos(self) -> Mapping[str, GitRepository]: ...

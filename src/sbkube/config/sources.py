@@ -31,12 +31,11 @@ class HelmRepo(Model):
 
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Self:
-        files = [self.ca_file, self.cert_file, self.key_file]
-        if any(files) and not all(files):
-            raise ValueError("needs all of `ca_file`, `cert_file` and `key_file`, or none")
-        if any(files) and self.insecure_skip_tls_verify:
+        if bool(self.cert_file) != bool(self.key_file):
+            raise ValueError("needs both `cert_file` and `key_file`, or neither")
+        if self.ca_file and self.insecure_skip_tls_verify:
             raise ValueError(
-                "has TLS files and `insecure_skip_tls_verify: true`, which contradict each other"
+                "has `ca_file` and `insecure_skip_tls_verify: true`, which contradict each other"
             )
         return self
 

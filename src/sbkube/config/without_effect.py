@@ -8,15 +8,11 @@ from sbkube.apps.helm import HelmApp
 from sbkube.config.problems import Notice, told
 from sbkube.config.project import Project
 
-_PROXY = "set the environment variable `{}`, which every command and fetch is given"
 NOT_DONE: Mapping[str, str] = {
     "timeout": "`--timeout` ends a run, `time_limit` an app",
     "execution_order": "every step starts as soon as what it waits for is done",
     "rollback_scope": "nothing is rolled back; `atomic: true` undoes the upgrade of its own app",
     "cleanup_metadata": "manifests are written as they were rendered",
-    "http_proxy": _PROXY.format("HTTP_PROXY"),
-    "https_proxy": _PROXY.format("HTTPS_PROXY"),
-    "no_proxy": _PROXY.format("NO_PROXY"),
 }
 _NO_ROLLBACK = (
     "`on_failure: rollback` stops the run as `stop` does; what was deployed stays. "

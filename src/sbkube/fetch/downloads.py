@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from anyio.to_thread import run_sync
 
 from sbkube.fetch.access import Access
-from sbkube.fetch.addresses import redacted
+from sbkube.fetch.addresses import redacted, told_apart
 from sbkube.fetch.cache import Cache, Incoming
 from sbkube.fetch.errors import FetchError
 from sbkube.fetch.flights import Flights
@@ -48,9 +46,8 @@ class _Wanted:
 
     @property
     def name(self) -> str:
-        """Without anything secret, and another for every URL."""
-        query = urlsplit(self.url).query
-        return redacted(self.url) + (hashlib.sha256(query.encode()).hexdigest()[:16] if query else "")
+        """Without anything secret."""
+        return told_apart(self.url)
 
 
 @dataclass(slots=True)

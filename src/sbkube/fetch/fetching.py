@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sbkube.fetch.downloads import Downloads
     from sbkube.fetch.git import GitClones
     from sbkube.fetch.http import Http
+    from sbkube.fetch.repositories import Repositories
 
 
 class Fetching:
@@ -44,6 +45,12 @@ class Fetching:
         from sbkube.fetch.downloads import Downloads
 
         return Downloads(self.http, self.cache)
+
+    @cached_property
+    def repositories(self) -> Repositories:
+        from sbkube.fetch.repositories import Repositories
+
+        return Repositories(self.downloads)
 
     async def aclose(self) -> None:
         if "downloads" in self.__dict__:

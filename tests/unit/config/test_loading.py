@@ -334,8 +334,12 @@ def test_repositories_have_short_and_long_forms_and_secrets_may_be_named(load: L
     ("entry", "problem"),
     [
         (
-            "helm_repos: {a: {url: https://a, ca_file: x}}",
-            "needs all of `ca_file`, `cert_file` and `key_file`, or none",
+            "helm_repos: {a: {url: https://a, ca_file: x, cert_file: y}}",
+            "needs both `cert_file` and `key_file`, or neither",
+        ),
+        (
+            "helm_repos: {a: {url: https://a, ca_file: x, insecure_skip_tls_verify: true}}",
+            "has `ca_file` and `insecure_skip_tls_verify: true`, which contradict each other",
         ),
         (
             "git_repos: {a: {url: git@a, password: p, ssh_key: k}}",

@@ -24,19 +24,14 @@ Load = Callable[..., Project]
         ("phases:\n  p: {source: x}", 1, "a project with phases"),
         ("apps: {}\napp_dirs: [a]", 2, "a project of several app groups (`app_dirs`)"),
         (
-            "apps:\n  a:\n    type: helm\n    chart: bitnami/redis",
-            4,
-            "a chart from elsewhere ('bitnami/redis' of app 'a')",
+            "oci_registries: {ghcr: ghcr.io}\napps:\n  a:\n    type: helm\n    chart: ghcr/redis",
+            5,
+            "a chart of a registry ('ghcr/redis' of app 'a')",
         ),
         (
             "apps:\n  a: {type: helm, chart: 'oci://x/y'}",
             2,
-            "a chart from elsewhere ('oci://x/y' of app 'a')",
-        ),
-        (
-            "apps:\n  a:\n    type: helm\n    specs:\n      repo: x\n      chart: y",
-            6,
-            "a chart from elsewhere ('x/y' of app 'a')",
+            "a chart of a registry ('oci://x/y' of app 'a')",
         ),
     ],
 )
@@ -78,15 +73,11 @@ def test_what_is_done_is_not_refused(load: Load) -> None:
               k: {type: http, url: 'https://example.com/x', dest: x}
               i: {type: kustomize, path: '${repos.h}/k'}
               j: {type: helm, chart: 'git+https://example.com/x//y'}
+              l: {type: helm, chart: x/y}
+              m: {type: helm, chart: 'https://example.com/y-1.0.0.tgz'}
             """
         )
     )
-
-
-def test_a_local_folder_that_reads_like_a_repository_is_pointed_out(load: Load, folder: Path) -> None:
-    (folder / "charts/a").mkdir(parents=True)
-    with pytest.raises(NotYet, match=r"\('charts/a' of app 'a'; a local chart is written `\./charts/a`\)"):
-        refuse_not_yet(load(config="apps: {a: {type: helm, chart: charts/a}}"))
 
 
 def test_a_file_of_settings_over_groups_is_a_project_of_groups(load: Load) -> None:

@@ -32,3 +32,27 @@ apps:
         f"{folder}/config.yaml:6: 'https://example.com/x.yaml' of app 'a' {change}",
         f"{folder}/config.yaml:8: 'github.com/org/repo?ref=v1' of app 'k' {change}",
     ]
+
+
+def test_a_chart_whose_version_may_be_another_tomorrow_is_told_with_what_leaves_it_open(
+    load: Load, folder: Path
+) -> None:
+    files = {
+        "config.yaml": """\
+apps:
+  newest: {type: helm, chart: shop/web}
+  range:
+    type: helm
+    chart: shop/web
+    version: ^1.2
+  exact: {type: helm, chart: shop/web, version: 1.2.3}
+  url: {type: helm, chart: 'https://me:canary@example.com/web.tgz?token=canary'}
+  versioned: {type: helm, chart: 'https://example.com/web-1.2.3.tgz'}
+"""
+    }
+    told = [note.partition(" is not pinned")[0] for note in unpinned(load(files=files))]
+    assert told == [
+        f"{folder}/config.yaml:2: 'shop/web' of app 'newest'",
+        f"{folder}/config.yaml:6: 'shop/web ^1.2' of app 'range'",
+        f"{folder}/config.yaml:8: 'https://example.com/web.tgz?…' of app 'url'",
+    ]

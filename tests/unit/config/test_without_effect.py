@@ -16,9 +16,7 @@ Load = Callable[..., Project]
 SOURCES = Path(sbkube.__file__).parent
 OF_OTHERS = {
     "cluster": "a label, for people",
-    "helm_repos": "read with charts from elsewhere, which are refused",
-    "oci_registries": "read with charts from elsewhere, which are refused",
-    "git_repos": "read with git apps, which are refused",
+    "oci_registries": "read with charts of registries, which are refused",
     "allowed_contexts": "guards clusters, which are refused",
 }
 """Settings that need no notice though nothing reads them."""
@@ -30,9 +28,6 @@ def test_each_setting_without_effect_is_told_with_its_line(load: Load, folder: P
         "execution_order": "phases_first",
         "rollback_scope": "app",
         "cleanup_metadata": "false",
-        "http_proxy": "http://p",
-        "https_proxy": "http://p",
-        "no_proxy": "[a, b]",
     }
     lines = "".join(f"  {name}: {value}\n" for name, value in values.items())
     told = without_effect(load(config=f"settings:\n  on_failure: rollback\n{lines}apps: {{}}\n"))
