@@ -11,6 +11,7 @@ from hypothesis import settings
 from trio.testing import MockClock
 
 from cluster.binaries import left_out
+from servers import docker_registry
 
 # How long an example takes says something about the machine, not about the code.
 settings.register_profile("sbkube", deadline=None)
@@ -30,6 +31,10 @@ def anyio_backend(request: pytest.FixtureRequest) -> Backend:
 def pytest_report_header() -> list[str]:
     found = os.environ.get("SBKUBE_TEST_HELM") or shutil.which("helm")
     lines = [f"helm programs: {found or 'none, so the contract runs on the embedded Helm alone'}"]
+    registries = (
+        ":".join(docker_registry.found()) or "none, so charts come from the tests' own registry alone"
+    )
+    lines.append(f"OCI registries: {registries}")
     if named := os.environ.get("SBKUBE_TEST_KUBECONFIG"):
         lines.append(f"cluster: that of {named}, without the tests that need a control plane of our own")
     elif reason := left_out():

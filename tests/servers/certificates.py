@@ -38,10 +38,17 @@ class Authority:
             clients.ca.configure_trust(context)
         return context
 
+    def served(self) -> tuple[Path, Path]:
+        """For a program that is a server: the files of its certificate and of the key."""
+        return self._issued("server", "127.0.0.1", "localhost")
+
     def client(self, name: str = "sbkube@example.test") -> tuple[Path, Path]:
         """The files of a certificate and of its key."""
-        made = self.ca.issue_cert(name)
-        certificate, key = self.folder / "client.pem", self.folder / "client.key"
+        return self._issued("client", name)
+
+    def _issued(self, file: str, *names: str) -> tuple[Path, Path]:
+        made = self.ca.issue_cert(*names)
+        certificate, key = self.folder / f"{file}.pem", self.folder / f"{file}.key"
         made.cert_chain_pems[0].write_to_path(str(certificate))
         made.private_key_pem.write_to_path(str(key))
         return certificate, key

@@ -32,6 +32,10 @@ class CertificateRefused(FetchError):
         )
 
 
+class NoTls(FetchError):
+    """The other side answers, in plain HTTP perhaps."""
+
+
 class TooLarge(FetchError):
     def __init__(self, url: str, limit: int) -> None:
         size = f"{limit >> 20} MiB" if limit >= 1 << 20 else f"{limit} bytes"
@@ -141,9 +145,7 @@ def _tls_failure(url: str, error: ssl.SSLError) -> FetchError:
     reason = error.reason or str(error)
     told = reason.lower().replace("_", " ")
     if "WRONG_VERSION_NUMBER" in reason or "HTTP_REQUEST" in reason:
-        return FetchError(
-            f"{_server(url)} does not speak TLS: {told}", hint="should the URL start with http://?"
-        )
+        return NoTls(f"{_server(url)} does not speak TLS: {told}", hint="should the URL start with http://?")
     if "ALERT" in reason:
         hint = "set `cert_file` and `key_file` to a certificate that it accepts"
         return AccessRefused(f"{_server(url)} refused the TLS connection: {told}", hint=hint)

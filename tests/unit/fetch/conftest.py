@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from fetch_bench import Bench
+from oci_bench import Oci
 
 from sbkube.fetch.cache import Cache
 from sbkube.fetch.downloads import Downloads
@@ -12,6 +13,7 @@ from sbkube.fetch.http import Http
 from servers.certificates import Authority
 from servers.git import Repository
 from servers.http import Server
+from servers.registry import Registry
 
 
 @pytest.fixture
@@ -65,3 +67,17 @@ async def downloads(http: Http, cache: Cache) -> AsyncIterator[Downloads]:
     yield downloads
     await downloads.aclose()
     assert list(cache.folder.glob("incoming/*")) == []
+
+
+@pytest.fixture
+def registry(server: Server) -> Registry:
+    """Answers at `server`."""
+    made = Registry()
+    server.handlers.append(made)
+    return made
+
+
+@pytest.fixture
+def oci(downloads: Downloads, tmp_path: Path) -> Oci:
+    """Of nobody who has logged in anywhere."""
+    return Oci(downloads, {"HOME": str(tmp_path / "home")})
