@@ -341,3 +341,25 @@ def test_a_server_that_is_not_well_is_asked_again_and_one_that_refuses_is_not(
     assert (steps["source:prepare"]["attempt"], steps["source:prepare"]["status"]) == (2, "completed")
     assert (steps["gone:prepare"]["attempt"], steps["gone:prepare"]["status"]) == (1, "failed")
     assert json.dumps(steps["gone:prepare"]["error"]).count("there is no git repository") == 1
+
+
+@pytest.mark.parametrize("stalls_at", ["/info/refs", "/git-upload-pack"])
+def test_a_run_that_is_killed_while_it_fetches_goes_on_as_if_nothing_had_been(
+    project: ProjectFolder, repository: Repository, tmp_path: Path, stalls_at: str
+) -> None:
+    commit = repository.commit({"a.yaml": manifest("a")})
+    with GitHttp(tmp_path / "served", stalls_at=stalls_at).serving() as server:
+        project.config(
+            f"""
+            source: {{type: git, repo: '{server.url}/shop', ref: {commit if "pack" in stalls_at else "trunk"}}}
+            a: {{type: yaml, manifests: ['${{repos.source}}/a.yaml']}}
+            """
+        )
+        with project.start("run") as running:
+            assert server.stalled.wait(30)
+            running.kill()
+        assert project.statuses("source:prepare", "a:template") == ["interrupted", "pending"]
+        server.stalls_at = None
+        server.goes_on.set()
+        assert project.runs("--resume") == ["a:deploy", "a:template", "source:prepare"]
+    assert "name: a" in rendered(project, "a")

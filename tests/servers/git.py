@@ -116,7 +116,13 @@ class GitHttp:
     requests: list[tuple[str, str | None]] = field(default_factory=list)
     """Paths, each with the credentials that came along."""
     redirects_to: str | None = None
+    is_old: bool = False
+    """Speaks the first protocol alone, and gives no commit but what has a name."""
     port: int = 0
+    stalls_at: str | None = None
+    """The end of a path at which it waits until `goes_on`."""
+    stalled: threading.Event = field(default_factory=threading.Event)
+    goes_on: threading.Event = field(default_factory=threading.Event)
 
     @property
     def url(self) -> str:
@@ -162,6 +168,9 @@ class GitHttp:
                 authorization = self.headers.get("Authorization")
                 server.requests.append((path, authorization))
                 body = self._body()
+                if server.stalls_at is not None and path.endswith(server.stalls_at):
+                    server.stalled.set()
+                    server.goes_on.wait(30)
                 if server.answers and (status := server.answers.pop(0)) != 200:
                     self.send_error(status)
                 elif server.redirects_to is not None:
@@ -192,7 +201,7 @@ class GitHttp:
                     **_ENV,
                     "GIT_PROJECT_ROOT": str(server.folder),
                     "GIT_HTTP_EXPORT_ALL": "1",
-                    "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+                    "GIT_PROTOCOL": "" if server.is_old else self.headers.get("Git-Protocol", ""),
                     "REQUEST_METHOD": self.command,
                     "PATH_INFO": path,
                     "QUERY_STRING": self.path.partition("?")[2],

@@ -21,6 +21,7 @@ from anyio.to_thread import run_sync
 from sbkube.fetch.git_errors import (
     UNADVERTISED,
     AmbiguousCommit,
+    NoDefaultBranch,
     RefNotFound,
     failure,
     is_damage,
@@ -83,8 +84,10 @@ class GitClones:
             return commit
         if wanted.ref is not None and _SHORT.fullmatch(wanted.ref):
             return await self._clone(remote).lengthened(wanted.ref)
-        what = "branch or tag" if wanted.ref else "branch" if wanted.branch else "commit"
         known = advertised.names(branches_only=not wanted.ref)
+        if not (wanted.ref or wanted.branch):
+            raise NoDefaultBranch(remote.url, known)
+        what = "branch or tag" if wanted.ref else "branch"
         raise RefNotFound(remote.url, what, str(wanted), known)
 
     async def take(
@@ -177,7 +180,7 @@ class _Clone:
             return
         if not any(UNADVERTISED.search(line) for line in said.lines):
             raise failure(self.remote, said.lines, str(said.ended))
-        # Some servers give only what has a name.
+        # Some servers give only what has a name, and some no less than all of it.
         await self._fetch_all(lock)
         named = await self._here("update-ref", f"refs/sbkube/{commit}", f"{commit}^{{commit}}")
         if not named.ok:

@@ -16,7 +16,7 @@ _TOLD = 6
 class GitMissing(FetchError):
     def __init__(self, url: str) -> None:
         super().__init__(
-            f"`git` is not on PATH, and {url!r} is fetched with it", hint="install git 2.31 or later"
+            f"`git` is not on PATH, and {url!r} is fetched with it", hint="install git 2.32 or later"
         )
 
 
@@ -41,6 +41,16 @@ class RefNotFound(NotThere):
         near = difflib.get_close_matches(ref, names, n=3, cutoff=0.5) or names[-8:]
         hint = f"it has: {', '.join(near)}" if near else None
         super().__init__(f"git repository {url!r} has no {what} {ref!r}", hint=hint)
+
+
+class NoDefaultBranch(NotThere):
+    """It is empty, or the branch that it puts forward does not exist."""
+
+    def __init__(self, url: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"git repository {url!r} " + ("has no default branch" if known else "is empty"),
+            hint=f"set `branch`; it has: {', '.join(known[:8])}" if known else None,
+        )
 
 
 class AmbiguousCommit(NotThere):
@@ -137,7 +147,9 @@ _DAMAGED = re.compile(
     re.IGNORECASE,
 )
 UNADVERTISED = re.compile(
-    r"not our ref|unadvertised object|no such remote ref|couldn't find remote ref", re.IGNORECASE
+    r"not our ref|unadvertised object|no such remote ref|couldn't find remote ref"
+    r"|does not support shallow|server does not support",
+    re.IGNORECASE,
 )
 
 

@@ -113,7 +113,7 @@ class Git:
 
 
 def _as_variables(settings: Mapping[str, str]) -> dict[str, str]:
-    """Configuration of one process, which git takes from 2.31 on."""
+    """Configuration of one process."""
     variables = {"GIT_CONFIG_COUNT": str(len(settings))}
     for number, (key, value) in enumerate(settings.items()):
         variables |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}

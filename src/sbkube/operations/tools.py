@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sbkube import __version__
 from sbkube.apps.git import GitApp
+from sbkube.apps.git_charts import GIT
 from sbkube.apps.helm import HelmApp
 from sbkube.apps.kustomize import KustomizeApp, find_kustomize
 from sbkube.config.project import Project
@@ -34,8 +35,8 @@ async def tools(
         await _kubectl(environ, is_needed=deploys),
         *([await _kustomize(environ)] if project is None or _has(apps, KustomizeApp) else []),
         *(
-            [await _git(environ, is_needed=_has(apps, GitApp))]
-            if project is None or _has(apps, GitApp)
+            [await _git(environ, is_needed=project is not None)]
+            if project is None or any(map(_is_in_git, apps))
             else []
         ),
     ]
@@ -43,6 +44,10 @@ async def tools(
 
 def _has(apps: Iterable[object], kind: type) -> bool:
     return any(isinstance(app, kind) for app in apps)
+
+
+def _is_in_git(app: object) -> bool:
+    return isinstance(app, GitApp) or (isinstance(app, HelmApp) and app.chart.startswith(GIT))
 
 
 async def _helm(preference: str | Helm | None, environ: Mapping[str, str], *, is_needed: bool) -> Diagnosis:

@@ -20,6 +20,7 @@ from sbkube.fetch.git_errors import (
     GitMissing,
     GitUnreachable,
     HostKeyUnknown,
+    NoDefaultBranch,
     PathNotFound,
     RefNotFound,
     RepositoryNotFound,
@@ -27,6 +28,7 @@ from sbkube.fetch.git_errors import (
 from sbkube.fetch.git_tree import LfsMissing
 from sbkube.fetch.locks import held
 from servers.git import GitHttp, Repository, git_daemon, ssh_program
+from servers.http import Server
 
 pytestmark = pytest.mark.anyio
 
@@ -84,6 +86,19 @@ async def test_a_name_that_is_not_there_is_told_with_near_ones(bench: Bench, rep
     with pytest.raises(RefNotFound, match=r"has no commit '1{40}'"):
         await bench.take(repository.url, "1" * 40)
     assert not caught.value.transient
+
+
+async def test_a_repository_without_a_default_branch_is_told_from_an_empty_one(
+    bench: Bench, repository: Repository
+) -> None:
+    with pytest.raises(NoDefaultBranch, match="is empty"):
+        await bench.take(repository.url)
+    repository.commit({"a": "1"})
+    repository.run("symbolic-ref", "HEAD", "refs/heads/gone")
+    bench.anew()
+    with pytest.raises(NoDefaultBranch, match="has no default branch") as caught:
+        await bench.take(repository.url)
+    assert caught.value.hint == "set `branch`; it has: trunk"
 
 
 async def test_the_beginning_of_two_commits_names_neither(bench: Bench, repository: Repository) -> None:
@@ -294,6 +309,31 @@ async def test_ssh_is_given_the_key_alone_and_asks_nobody(
     calls = (ssh.parent / "calls").read_text().splitlines()
     assert all(f"-i {tmp_path}/my key -o IdentitiesOnly=yes -o BatchMode=yes" in call for call in calls)
     assert len(calls) == 2  # what it has, and the commit
+
+
+async def test_a_commit_without_a_name_comes_also_from_a_server_that_gives_only_names(
+    bench: Bench, repository: Repository, tmp_path: Path
+) -> None:
+    commits = [repository.commit({"a": str(number)}) for number in range(3)]
+    with GitHttp(tmp_path / "served", is_old=True).serving() as server:
+        for ref, text in ((None, "2"), (commits[0], "0"), (commits[1], "1")):
+            taken, _ = await bench.take(f"{server.url}/shop", ref)
+            assert (taken / "a").read_text() == text
+        with pytest.raises(RefNotFound, match=r"has no commit '1{40}'"):
+            await bench.take(f"{server.url}/shop", "1" * 40)
+
+
+async def test_a_server_of_mere_files_will_do(bench: Bench, repository: Repository) -> None:
+    repository.commit({"a": "1"})
+    repository.commit({"a": "2"})
+    repository.run("update-server-info")
+    with Server() as server:
+        for file in (repository.folder / ".git").rglob("*"):
+            if file.is_file():
+                name = file.relative_to(repository.folder / ".git").as_posix()
+                server.files[f"/shop.git/{name}"] = file.read_bytes()
+        taken, _ = await bench.take(f"{server.url}/shop.git")
+    assert (taken / "a").read_text() == "2"
 
 
 # Credentials
