@@ -19,7 +19,7 @@ def redacted(url: str) -> str:
 
 def told_apart(url: str) -> str:
     """As it is told, and yet another for every URL: a query is there as its digest."""
-    query = urlsplit(url).query
+    query = url.partition("?")[2]
     return redacted(url) + (hashlib.sha256(query.encode()).hexdigest()[:16] if query else "")
 
 
@@ -34,8 +34,11 @@ def origin(url: str) -> tuple[str, str, int]:
 
 
 def split_login(url: str) -> tuple[str, tuple[str, str] | None]:
-    """The URL without its user and password, and these."""
-    parts = urlsplit(url)
+    """The URL without its user and password, and these. One that is no URL is left for whoever asks for it."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url, None
     if "@" not in parts.netloc:
         return url, None
     bare = urlunsplit(parts._replace(netloc=_place(parts)))
@@ -43,7 +46,10 @@ def split_login(url: str) -> tuple[str, tuple[str, str] | None]:
 
 
 def beneath(base: str, url: str) -> str:
-    """What stands in the index of a repository: an URL, or a path from the repository's own. Its query goes along."""
+    """What stands in the index of a repository: an URL, or a path from the repository's own. Its query goes along.
+
+    Raises ValueError.
+    """
     parts = urlsplit(base)
     path = parts.path.rstrip("/") + "/"
     joined = urljoin(urlunsplit(parts._replace(path=path, query="", fragment="")), url)

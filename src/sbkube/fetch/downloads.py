@@ -142,7 +142,7 @@ class Downloads:
         if not _goes_on(answer, part):
             await run_sync(incoming.restart)
         part.validator = None if wanted.packed else _validator(answer)
-        total = None if answer.length is None else incoming.size + answer.length
+        total = None if answer.length is None or wanted.packed else incoming.size + answer.length
         _refuse_beyond(total or 0, wanted)
         try:
             async for piece in answer.body(decoded=wanted.packed):
@@ -190,12 +190,14 @@ def _refuse_beyond(size: int, wanted: _Wanted) -> None:
 
 
 def _goes_on(answer: Answer, part: _Part) -> bool:
-    """Whether it begins where the part ends; a server may also send the whole."""
+    """Whether it is the rest of what was begun; a server may also send the whole."""
     if answer.status != 206:
         return False
-    begin = re.match(r"bytes (\d+)-", answer.headers.get("content-range", ""))
-    if begin is not None and int(begin[1]) == part.incoming.size:
-        return True
+    sent = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.headers.get("content-range", ""))
+    if sent is not None and part.validator is not None:
+        begin, last, size = map(int, sent.groups())
+        if begin == part.incoming.size and last == size - 1:
+            return True
     part.validator = None
     raise FetchError(
         f"{redacted(answer.url)!r} is answered with another part than was asked for", transient=True

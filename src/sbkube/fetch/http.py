@@ -154,7 +154,7 @@ class Http:
                 yield Answer(url, response.status_code, response.headers, response)
             except httpx2.InvalidURL as error:
                 raise BadUrl(url) from error
-            except (httpx2.TransportError, httpx2.DecodingError, ssl.SSLError) as error:
+            except (httpx2.TransportError, httpx2.DecodingError, ssl.SSLError, UnicodeEncodeError) as error:
                 raise failure(url, error, proxy, connect=limits.connect, idle=limits.idle) from error
 
     def _slots(self, host: tuple[str, str, int]) -> anyio.Semaphore:

@@ -58,6 +58,15 @@ class WrongDigest(Mismatch):
         self.expected, self.came = expected, came
 
 
+class BadHeader(FetchError):
+    """Which one is not told: it may be a secret."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(
+            f"{redacted(url)!r} cannot be asked for: a header has a sign that headers cannot have"
+        )
+
+
 class BadUrl(FetchError):
     def __init__(self, url: str) -> None:
         super().__init__(f"{redacted(url)!r} is no URL of http or https")
@@ -113,6 +122,8 @@ def failure(url: str, error: Exception, proxy: str | None, *, connect: float, id
     """Of what httpx2 raised."""
     import httpx2
 
+    if isinstance(error, httpx2.LocalProtocolError | UnicodeEncodeError):
+        return BadHeader(url)
     whom, causes = f"{_server(url)}{told_proxy(proxy)}", list(_causes(error))
     if (untrusted := _first(causes, ssl.SSLCertVerificationError)) is not None:
         return CertificateRefused(url, untrusted)
@@ -124,6 +135,10 @@ def failure(url: str, error: Exception, proxy: str | None, *, connect: float, id
         return _proxy_failure(whom, str(error))
     if (tls := _first(causes, ssl.SSLError)) is not None and not isinstance(tls, ssl.SSLEOFError):
         return _tls_failure(url, tls)
+    if isinstance(error, httpx2.DecodingError):
+        return FetchError(
+            f"what came from {redacted(url)!r} cannot be unpacked: it is not what its header says"
+        )
     if (unknown := _first(causes, socket.gaierror)) is not None:
         again = unknown.errno == socket.EAI_AGAIN
         return Unreachable(f"{whom} cannot be reached: {unknown.strerror}", transient=again)

@@ -47,11 +47,9 @@ class Index:
     """The small form, of which one chart at a time is read."""
 
     def __init__(self, path: Path) -> None:
-        """Raises OSError and ValueError."""
-        self._path = path
-        with path.open("rb") as file:
-            self._places: dict[str, list[int]] = json.loads(file.readline())
-            self._begin = file.tell()
+        """Raises OSError and ValueError. Held whole, since the cache may be pruned while a run lasts."""
+        places, _, self._lines = path.read_bytes().partition(b"\n")
+        self._places: dict[str, list[int]] = json.loads(places)
 
     @property
     def charts(self) -> list[str]:
@@ -61,9 +59,8 @@ class Index:
         """The newest first."""
         if (place := self._places.get(chart)) is None:
             return []
-        with self._path.open("rb") as file:
-            file.seek(self._begin + place[0])
-            entries = json.loads(file.read(place[1]))
+        begin, size = place
+        entries = json.loads(self._lines[begin : begin + size])
         return [ChartVersion(version, digest, tuple(urls)) for version, digest, urls in entries]
 
 

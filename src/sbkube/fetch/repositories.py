@@ -15,6 +15,7 @@ from sbkube.fetch.downloads import Downloads, OnBytes
 from sbkube.fetch.errors import FetchError, NotThere
 from sbkube.fetch.flights import Flights
 from sbkube.fetch.http import ANYONE
+from sbkube.fetch.http_errors import BadUrl
 from sbkube.fetch.index import FORMAT, ChartVersion, Index, read_index, small
 from sbkube.fetch.versions import choose
 
@@ -116,8 +117,11 @@ class Repositories:
         self, repository: Repository, entry: ChartVersion, url: str, on_bytes: OnBytes | None
     ) -> FetchedChart:
         """Whoever the index names is no one whom the credentials are for."""
-        whole = beneath(repository.url, url)
-        is_ours = origin(whole) == origin(repository.url)
+        try:
+            whole = beneath(repository.url, url)
+            is_ours = origin(whole) == origin(repository.url)
+        except ValueError as error:
+            raise BadUrl(url) from error
         fetched = await self._downloads.fetch(
             whole,
             repository.access if is_ours else repository.access.elsewhere,
@@ -129,7 +133,10 @@ class Repositories:
         return FetchedChart(path, fetched.url, fetched.digest, entry.version, fetched.is_new)
 
     async def _index(self, repository: Repository) -> Index:
-        url = beneath(repository.url, "index.yaml")
+        try:
+            url = beneath(repository.url, "index.yaml")
+        except ValueError as error:
+            raise BadUrl(repository.url) from error
         try:
             fetched = await self._downloads.fetch(url, repository.access, limit=LARGEST_INDEX, packed=True)
         except NotThere as error:

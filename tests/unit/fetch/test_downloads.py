@@ -149,6 +149,34 @@ async def test_a_rest_that_cannot_be_had_is_asked_for_from_the_beginning(
     assert (await downloads.fetch(f"{server.url}/big")).digest == DIGEST
 
 
+async def test_a_rest_that_ends_before_the_file_does_is_not_taken_for_it(
+    downloads: Downloads, server: Server
+) -> None:
+    server.before.append(faults.first(1, faults.cut(server.files, 0.5)))
+    with pytest.raises(Unreachable):
+        await downloads.fetch(f"{server.url}/big")
+    half = len(BIG) // 2
+    part = Response(206, b"more", {"Content-Range": f"bytes {half}-{half + 3}/{len(BIG)}"})
+    server.before.append(faults.first(1, lambda request: part))
+    with pytest.raises(FetchError, match="is answered with another part than was asked for") as caught:
+        await downloads.fetch(f"{server.url}/big")
+    assert caught.value.transient
+    assert (await downloads.fetch(f"{server.url}/big")).digest == DIGEST
+
+
+async def test_a_part_that_nobody_asked_for_is_no_file(downloads: Downloads, server: Server) -> None:
+    server.before.append(lambda it: Response(206, b"0123", {"Content-Range": "bytes 0-3/4"}))
+    with pytest.raises(FetchError, match="another part than was asked for"):
+        await downloads.fetch(f"{server.url}/big")
+
+
+async def test_what_is_not_packed_as_it_says_is_told(downloads: Downloads, server: Server) -> None:
+    server.before.append(lambda it: Response(200, b"plain", {"Content-Encoding": "gzip"}))
+    with pytest.raises(FetchError, match="cannot be unpacked: it is not what its header says") as caught:
+        await downloads.fetch(f"{server.url}/index", packed=True)
+    assert not caught.value.transient
+
+
 @pytest.mark.parametrize("status", [206, 304, 416])
 async def test_a_server_that_never_sends_the_whole_is_given_up(
     downloads: Downloads, server: Server, status: int

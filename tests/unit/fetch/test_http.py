@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from sbkube.fetch.access import Access, BadTlsFile, Proxies
-from sbkube.fetch.addresses import beneath, redacted
+from sbkube.fetch.addresses import beneath, redacted, told_apart
 from sbkube.fetch.errors import AccessRefused, FetchError, NotThere, Unreachable
 from sbkube.fetch.http import Http, HttpLimits
 from sbkube.fetch.http_errors import BadUrl, CertificateRefused, TooLarge, TooManyRedirects, retry_after
@@ -95,6 +95,16 @@ async def test_who_needs_them_after_a_redirect_says_why_they_were_not_sent(
     assert error.hint == (
         f"the credentials for '{server.url}' were not sent to '{other.url}', to which it redirects"
     )
+
+
+@pytest.mark.parametrize("value", ["canary\nX: y", "canary-é", "canary\x00"])
+async def test_a_secret_that_is_no_header_is_not_told(http: Http, server: Server, value: str) -> None:
+    error = await failed(http, f"{server.url}/a", Access(headers=(("X-Token", value),)))
+    assert (
+        error.message == f"'{server.url}/a' cannot be asked for: a header has a sign that headers cannot have"
+    )
+    assert not error.transient
+    assert server.count() == 0
 
 
 async def test_redirects_end(http: Http, server: Server) -> None:
@@ -415,3 +425,5 @@ def test_what_an_index_names_is_beneath_its_repository(base: str, url: str, whol
 def test_what_is_told_of_a_url_holds_no_secret() -> None:
     assert redacted("https://me:pw@h:8080/a/b?token=x#y") == "https://h:8080/a/b?…"
     assert "pw" not in redacted("https://me:pw@[h/a?token=x")
+    assert "canary" not in told_apart("https://h/a?token=canary")
+    assert told_apart("https://h/a?token=x") != told_apart("https://h/a?token=y")

@@ -11,7 +11,7 @@ import pytest
 from sbkube.fetch.access import Access
 from sbkube.fetch.downloads import Downloads
 from sbkube.fetch.errors import AccessRefused, FetchError, NotThere, Unreachable
-from sbkube.fetch.http_errors import TooLarge, WrongDigest
+from sbkube.fetch.http_errors import BadUrl, TooLarge, WrongDigest
 from sbkube.fetch.index import BadIndex
 from sbkube.fetch.repositories import (
     FetchedChart,
@@ -155,6 +155,26 @@ async def test_where_no_mirror_has_it_each_is_told(
         f"'{server.url}/a.tgz' answered 404 Not Found; '{other.url}/b.tgz' answered 503 Service Unavailable"
     )
     assert (caught.value.transient, caught.value.after) == (True, 9)
+
+
+@pytest.mark.parametrize("url", ["http://[x/web.tgz", "ftp://x/web.tgz", "http://x:port/web.tgz"])
+async def test_a_url_of_an_index_that_is_none_is_told(charts: Repositories, server: Server, url: str) -> None:
+    serve_entry(server, f"'{url}'")
+    with pytest.raises(BadUrl, match="is no URL of http or https"):
+        await charts.chart(repo(server), "web", None)
+
+
+async def test_a_repository_whose_url_is_none_is_told(charts: Repositories) -> None:
+    with pytest.raises(BadUrl, match=r"'http://\[x' is no URL"):
+        await charts.chart(Repository("shop", "http://[x"), "web", None)
+
+
+async def test_an_index_is_of_use_though_the_cache_was_emptied(charts: Repositories, server: Server) -> None:
+    serve(server)
+    await charts.index(repo(server))
+    for blob in charts._cache.blobs():
+        charts._cache.path(blob.digest).unlink()
+    assert packed(await charts.chart(repo(server), "web", None)) == NEW.packed
 
 
 async def test_a_version_without_a_url_is_told(charts: Repositories, server: Server) -> None:
