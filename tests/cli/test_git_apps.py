@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,7 @@ def test_who_reads_files_of_a_clone_waits_for_it_though_nothing_says_so(
     assert "name: b" not in rendered(project, "some")
     assert "from the clone" in rendered(project, "web")
     assert metadata(project, "source:prepare")["commit"] == commit
+    assert f"fetched: url {repository.url}, commit {commit}\n" in project("explain", "source:prepare").out
 
 
 def test_overrides_shared_values_and_kustomizations_may_lie_in_a_clone(
@@ -341,6 +343,18 @@ def test_a_server_that_is_not_well_is_asked_again_and_one_that_refuses_is_not(
     assert (steps["source:prepare"]["attempt"], steps["source:prepare"]["status"]) == (2, "completed")
     assert (steps["gone:prepare"]["attempt"], steps["gone:prepare"]["status"]) == (1, "failed")
     assert json.dumps(steps["gone:prepare"]["error"]).count("there is no git repository") == 1
+
+
+def test_a_git_that_gets_no_answer_ends_with_the_time_limit(
+    project: ProjectFolder, repository: Repository, tmp_path: Path
+) -> None:
+    repository.commit({"a": "1"})
+    with GitHttp(tmp_path / "served", stalls_at="/info/refs").serving() as server:
+        project.config(f"source: {{type: git, repo: '{server.url}/shop', time_limit: 0.5s}}\n")
+        assert "time limit of 0.5 s" in project("run").err
+        running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+        assert server.url not in running
+        server.goes_on.set()
 
 
 @pytest.mark.parametrize("stalls_at", ["/info/refs", "/git-upload-pack"])

@@ -59,7 +59,7 @@ class GitApp(App):
             remote = await run_sync(remote_of, self.repo, place, work.env)
             commit = await work.fetch.git.commit_of(remote, wanted)
             await work.log(f"{wanted} of {remote.url} is commit {commit}")
-            work.context.metadata.update({"commit": commit, "asked": str(wanted)})
+            work.context.metadata.update({"url": remote.url, "commit": commit, "asked": str(wanted)})
             taken = await work.fetch.git.take(remote, commit, work.out, path=self.path, log=work.log)
         except SbkubeError as error:
             error.set_place(place.where(*self._said_by(error)))

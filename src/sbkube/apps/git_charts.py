@@ -91,7 +91,7 @@ async def take_chart_of_git(chart: str, work: Work) -> None:
         remote = await run_sync(remote_of, found.repo, work.place, work.env)
         commit = await work.fetch.git.commit_of(remote, wanted)
         await work.log(f"{wanted} of {remote.url} is commit {commit}")
-        work.context.metadata.update({"commit": commit, "asked": str(wanted)})
+        work.context.metadata.update({"url": remote.url, "commit": commit, "asked": str(wanted)})
         taken = await work.fetch.git.take(remote, commit, clone, path=found.path, log=work.log)
     except SbkubeError as error:
         error.set_place(where)

@@ -59,6 +59,9 @@ def _told(id: str, past: Past, preview: Preview) -> str:
 
 # What it did
 
+_FETCHED = ("url", "version", "commit", "sha256")
+"""What steps record of what came from elsewhere."""
+
 
 @dataclass(frozen=True, slots=True)
 class Past:
@@ -79,6 +82,8 @@ class Past:
         if step is None:
             return
         yield f"run {self.run.run}: {_how_it_stands(step)}"
+        if fetched := [f"{key} {step.metadata[key]}" for key in _FETCHED if key in step.metadata]:
+            yield f"fetched: {', '.join(fetched)}"
         if step.error:
             yield f"error: {step.error}"
         if step.blocked_by and step.status.value == "blocked":
