@@ -77,7 +77,7 @@ _REQUEST = re.compile(r'\w+ "(?P<server>https?://[^/"]+)[^"]*": (?P<why>.*)')
 
 
 def explain(said: str, deployment: Deployment) -> tuple[str, str | None]:
-    text, hints = said, list[str]()
+    text, hints = _UNDONE.sub("", said), list[str]()
     about = {
         "app": deployment.app,
         "release": deployment.release,
@@ -98,7 +98,12 @@ def explain(said: str, deployment: Deployment) -> tuple[str, str | None]:
         lines = [f"not ready after {deployment.options.timeout:g} s (`timeout` of the app)", *_indented(rest)]
     elif len(lines) > 1:
         lines = [lines[0], *_indented(lines[1:])]
+    if undone := _UNDONE.search(said):
+        lines.append(f"  it was {undone[1]}, as `atomic` says")
     return "\n".join(lines), hints[0] if hints else None
+
+
+_UNDONE = re.compile(r"release \S+ failed, and has been (rolled back|uninstalled) due to [\w-]+ being set: ")
 
 
 def _indented(lines: list[str]) -> Iterator[str]:
@@ -146,10 +151,6 @@ def _unknown_kind(found: Words) -> str:
 
 _OBJECT = r"object (?P<where>[^\s/]*)/(?P<object>\S+) \S*, Kind=(?P<kind>\w+): "
 _RULES = (
-    Rule(
-        re.compile(r"release \S+ failed, and has been (rolled back|uninstalled) due to [\w-]+ being set: "),
-        r"it was \1, as `atomic` says: ",
-    ),
     Rule(
         re.compile(
             rf"conflict occurred while applying {_OBJECT}Apply failed with \d+ conflicts?: (?P<rest>.*)",

@@ -23,6 +23,7 @@ from sbkube.errors import SbkubeError
 from sbkube.helm.base import Capabilities, HelmError
 from sbkube.helm.looking import Server
 from sbkube.helm.releases import (
+    BESIDES,
     Cluster,
     ClusterUnreachable,
     DeployRequest,
@@ -61,6 +62,7 @@ from .identity import Identities, refuse_another_cluster
 from .kubeconfig import pinning
 from .kubectl import Kubectl, KubectlMissing
 from .namespaces import Namespaces
+from .objects import objects_of
 from .others import AnotherChart, PendingElsewhere
 from .unready import Watch
 from .waiting import Turns
@@ -392,6 +394,8 @@ def _sparing_history(deployment: Deployment, now: Release | None, first: int) ->
 
 def request_of(deployment: Deployment, chart: Path, wanted: Wanted, revision: int) -> DeployRequest:
     options = deployment.options
+    # Helm waits as long for each hook, for what it deploys, and for each of these again when it goes back.
+    waits = (1 + len(objects_of(deployment.manifests.hooks))) * (2 if options.atomic else 1)
     return DeployRequest(
         chart,
         deployment.release,
@@ -406,6 +410,7 @@ def request_of(deployment: Deployment, chart: Path, wanted: Wanted, revision: in
         max_history=options.max_history,
         skip_crds=options.crds != "install",
         force_conflicts=options.force_conflicts,
+        time_limit=waits * options.timeout + BESIDES,
     )
 
 

@@ -33,6 +33,21 @@ _WAITED_FOR = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Replicat
 
 
 @dataclass(slots=True)
+class _Seen:
+    """What was last seen of one deploy while it was waited for."""
+
+    causes: list[str] = field(default_factory=list)
+    unready: list[str] = field(default_factory=list)
+    _told: dict[str, None] = field(default_factory=dict)
+
+    def not_told(self) -> list[str]:
+        """Of the causes; told from now on."""
+        fresh = [line for line in self.causes if line not in self._told]
+        self._told.update(dict.fromkeys(fresh))
+        return fresh
+
+
+@dataclass(slots=True)
 class Watch:
     """Looks at namespaces for all deploys that wait there; what it may not read it leaves out."""
 
@@ -54,11 +69,11 @@ class Watch:
     ) -> T:
         """What `act` returns; meanwhile causes go to the log, and one that ends not ready says them."""
         objects = [*objects_of(deployment.manifests.manifests), *objects_of(deployment.manifests.hooks)]
-        told: dict[str, None] = {}
+        seen = _Seen()
         done: list[T] = []
         failed: list[HelmError] = []
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._tell, releases, deployment.namespace, objects, told, log)
+            tasks.start_soon(self._tell, releases, deployment, objects, seen, log)
             try:
                 done.append(await act())
             except HelmError as error:
@@ -68,24 +83,25 @@ class Watch:
             return done[0]
         (why,) = failed
         if isinstance(why, NotReady):
-            raise await self._explained(why, releases, deployment, objects, told, log) from why
+            raise await self._explained(why, releases, deployment, objects, seen, log) from why
         raise why
 
     async def _tell(
         self,
         releases: Releases,
-        namespace: str,
+        deployment: Deployment,
         objects: Sequence[ClusterObject],
-        told: dict[str, None],
+        seen: _Seen,
         log: Log,
     ) -> None:
         await anyio.sleep(FIRST_LOOK)
         while True:
-            seen = await self.snapshot(releases, namespace)
-            for line in map(reworded, causes(objects, namespace, seen)):
-                if line not in told:
-                    told[line] = None
-                    await log(f"not ready: {line}")
+            there = await self.snapshot(releases, deployment.namespace)
+            seen.causes = [reworded(line) for line in causes(objects, deployment.namespace, there)]
+            for line in seen.not_told():
+                await log(f"not ready: {line}")
+            if deployment.options.atomic:
+                seen.unready = await _unready(releases, deployment.namespace, objects)
             await anyio.sleep(self.every)
 
     async def _explained(
@@ -94,21 +110,25 @@ class Watch:
         releases: Releases,
         deployment: Deployment,
         objects: Sequence[ClusterObject],
-        told: Mapping[str, None],
+        seen: _Seen,
         log: Log,
     ) -> NotReady:
-        seen = await _looked(releases, deployment.namespace)
-        found = [reworded(line) for line in causes(objects, deployment.namespace, seen)]
-        for line in found:
-            if line not in told:
-                await log(f"not ready: {line}")
+        there = await _looked(releases, deployment.namespace)
+        # What Helm has undone took its pods along, so what was last seen of them counts.
+        found = [reworded(line) for line in causes(objects, deployment.namespace, there)] or seen.causes
+        seen.causes = found
+        for line in seen.not_told():
+            await log(f"not ready: {line}")
         if not _names_objects(error.said):
-            found = [*await _unready(releases, deployment.namespace, objects), *found]
+            unready = await _unready(releases, deployment.namespace, objects) or seen.unready
+            found = [*unready, *found]
         kept = [shortened(line, LONGEST_LINE) for line in found[:MOST_LINES]]
         if len(found) > MOST_LINES:
             kept.append(f"and {len(found) - MOST_LINES} more in the log")
-        if seen.forbidden:
-            kept.append(f"there may be more: {' and '.join(seen.forbidden)} of the namespace may not be read")
+        if there.forbidden:
+            kept.append(
+                f"there may be more: {' and '.join(there.forbidden)} of the namespace may not be read"
+            )
         text = "\n".join([error.said, *(f"  {line}" for line in kept)])
         return NotReady(error.release, error.namespace, text, hint=error.hint)
 

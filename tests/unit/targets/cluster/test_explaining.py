@@ -68,8 +68,12 @@ def told(said: str) -> str:
             ),
             (
                 "not ready after 90 s (`timeout` of the app)\n"
-                "  it was rolled back, as `atomic` says: Deployment web: Available: 0/1\n  Pod web-1: failed"
+                "  Deployment web: Available: 0/1\n  Pod web-1: failed\n  it was rolled back, as `atomic` says"
             ),
+        ),
+        (
+            "release web failed, and has been uninstalled due to atomic being set: no such thing",
+            "no such thing\n  it was uninstalled, as `atomic` says",
         ),
         (
             (

@@ -43,8 +43,8 @@ def request(options: DeployOptions) -> DeployRequest:
         ({"wait": False}, {"wait": "none"}),
         ({"wait_for_jobs": True}, {"wait_for_jobs": True}),
         ({"wait": False, "wait_for_jobs": True}, {"wait": "none"}),
-        ({"timeout": "90s"}, {"timeout": 90.0}),
-        ({"atomic": True}, {"atomic": True}),
+        ({"timeout": "90s"}, {"timeout": 90.0, "time_limit": 150.0}),
+        ({"atomic": True}, {"atomic": True, "time_limit": 660.0}),
         ({"force_conflicts": True}, {"force_conflicts": True}),
         ({"max_history": 3}, {"max_history": 3}),
     ],
@@ -53,6 +53,16 @@ def test_each_field_of_an_app_is_asked_of_helm(
     kind: type[ReleasedApp], fields: dict[str, Any], asked: dict[str, Any]
 ) -> None:
     assert request(options(kind, **fields)) == replace(request(options(kind)), **asked)
+
+
+@pytest.mark.parametrize(("atomic", "limit"), [(False, 3 * 300 + 60), (True, 6 * 300 + 60)])
+def test_helm_is_given_the_time_that_it_takes_to_wait_for_each_hook_and_to_go_back(
+    atomic: bool, limit: float
+) -> None:
+    hook = "---\napiVersion: batch/v1\nkind: Job\nmetadata: {{name: {}}}\n"
+    rendered = Manifests(hooks=hook.format("before") + hook.format("behind"))
+    deployment = Deployment("web", "web", "shop", rendered, options=DeployOptions(atomic=atomic))
+    assert request_of(deployment, Path("chart"), Wanted("d", "7", "me"), 1).time_limit == limit
 
 
 def test_a_request_says_which_run_made_it_and_from_what() -> None:
