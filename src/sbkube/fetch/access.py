@@ -90,11 +90,24 @@ class Proxies:
     no_proxy: tuple[str, ...] = ()
 
     def of(self, url: str) -> str | None:
+        """Raises `BadProxy`."""
         scheme, host, port = origin(url)
         proxy = self.https if scheme == "https" else self.http
         if not proxy or any(_covers(entry.strip(), host, port) for entry in self.no_proxy):
             return None
-        return proxy if "://" in proxy else f"http://{proxy}"
+        proxy = proxy if "://" in proxy else f"http://{proxy}"
+        with suppress(ValueError):
+            if origin(proxy)[0] in ("http", "https"):
+                return proxy
+        raise BadProxy(proxy)
+
+
+class BadProxy(FetchError):
+    def __init__(self, proxy: str) -> None:
+        super().__init__(
+            f"{redacted(proxy)!r} is no proxy that can be used",
+            hint="write it as http://host:port or https://host:port",
+        )
 
 
 def _covers(entry: str, host: str, port: int) -> bool:

@@ -27,7 +27,7 @@ def origin(url: str) -> tuple[str, str, int]:
     """Scheme, host and port: credentials are for one of these. Raises ValueError."""
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
-    port = parts.port or _PORTS.get(scheme)
+    port = _PORTS.get(scheme) if parts.port is None else parts.port
     if not parts.hostname or port is None:
         raise ValueError(f"{redacted(url)!r} is no URL of http or https")
     return scheme, parts.hostname.lower(), port

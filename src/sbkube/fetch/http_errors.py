@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
@@ -142,8 +143,7 @@ def failure(url: str, error: Exception, proxy: str | None, *, connect: float, id
     if (unknown := _first(causes, socket.gaierror)) is not None:
         again = unknown.errno == socket.EAI_AGAIN
         return Unreachable(f"{whom} cannot be reached: {unknown.strerror}", transient=again)
-    system = _first(causes, OSError)
-    why = system.strerror if system is not None and system.strerror else str(error) or "connection lost"
+    why = next(filter(None, map(_system_says, causes)), None) or str(error) or "connection lost"
     if isinstance(error, httpx2.ConnectError):
         return Unreachable(f"{whom} cannot be reached: {_plain(why)}")
     return Unreachable(f"{whom} broke off while {redacted(url)!r} was fetched: {_plain(why)}")
@@ -170,6 +170,13 @@ def _tls_failure(url: str, error: ssl.SSLError) -> FetchError:
 def _server(url: str) -> str:
     scheme, host, port = origin(url)
     return repr(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}")
+
+
+def _system_says(error: BaseException) -> str | None:
+    """asyncio writes words of its own over those of the system; TLS has numbers of its own."""
+    if isinstance(error, ssl.SSLError):
+        return "the TLS connection was ended"
+    return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else None
 
 
 def _plain(text: str) -> str:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
 import anyio
+import httpx2
 import pytest
 
 from sbkube.fetch.access import Access, BadTlsFile, Proxies
 from sbkube.fetch.addresses import beneath, redacted, told_apart
 from sbkube.fetch.errors import AccessRefused, FetchError, NotThere, Unreachable
 from sbkube.fetch.http import Http, HttpLimits
-from sbkube.fetch.http_errors import BadUrl, CertificateRefused, TooLarge, TooManyRedirects, retry_after
+from sbkube.fetch.http_errors import (
+    BadUrl,
+    CertificateRefused,
+    TooLarge,
+    TooManyRedirects,
+    failure,
+    retry_after,
+)
 from servers import faults
 from servers.certificates import Authority
 from servers.http import Server
@@ -168,13 +177,21 @@ async def test_a_server_that_is_not_there_may_be_there_in_a_moment(http: Http) -
         pass
     error = await failed(http, f"{gone.url}/a")
     assert (type(error), error.transient) == (Unreachable, True)
-    assert error.message.startswith(f"'{gone.url}' cannot be reached: ")
-    assert "refused" in error.message or "failed" in error.message
+    assert error.message == f"'{gone.url}' cannot be reached: connection refused"
 
 
-async def test_a_host_that_does_not_exist_is_told(http: Http) -> None:
-    error = await failed(http, "http://nowhere.invalid/a")
-    assert error.message.startswith("'http://nowhere.invalid:80' cannot be reached: ")
+@pytest.mark.parametrize(
+    ("number", "transient"), [(socket.EAI_NONAME, False), (socket.EAI_AGAIN, True), (socket.EAI_FAIL, False)]
+)
+def test_a_host_without_an_address_is_asked_for_again_only_if_the_resolver_says_so(
+    number: int, transient: bool
+) -> None:
+    error = httpx2.ConnectError("")
+    error.__cause__ = OSError("all attempts failed")
+    error.__cause__.__context__ = socket.gaierror(number, "no such name")
+    told = failure("http://nowhere.test/a", error, None, connect=1, idle=1)
+    assert told.message == "'http://nowhere.test:80' cannot be reached: no such name"
+    assert told.transient is transient
 
 
 async def test_a_connection_that_is_cut_may_hold_the_next_time(http: Http, server: Server) -> None:
@@ -372,6 +389,15 @@ async def test_a_proxy_that_refuses_is_named_without_its_password(authority: Aut
         f"'{server.url}' through the proxy '{proxy.url}' cannot be reached: the proxy answered 407"
     )
     assert not error.transient
+
+
+@pytest.mark.parametrize("proxy", ["socks5://me:canary@127.0.0.1:1", "ftp://x", "http://[x", "::"])
+async def test_what_is_no_proxy_is_told_without_its_password(proxy: str) -> None:
+    http = Http(Proxies(http=proxy))
+    error = await failed(http, "http://127.0.0.1:1/a")
+    assert "is no proxy that can be used" in error.message
+    assert "canary" not in error.message
+    await http.aclose()
 
 
 @pytest.mark.parametrize(
