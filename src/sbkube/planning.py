@@ -13,7 +13,7 @@ from sbkube.apps.files import FileInput
 from sbkube.apps.helm import HelmApp
 from sbkube.apps.released import ReleasedApp
 from sbkube.apps.sought import Fetched, Sought
-from sbkube.apps.work import GitRepository, HelmRepository, Reading
+from sbkube.apps.work import GitRepository, HelmRepository, OciRegistryEntry, Reading
 from sbkube.config.project import Project
 from sbkube.engine import Retry
 from sbkube.engine.stores.base import Plan
@@ -92,6 +92,10 @@ class AppPlace:
     @property
     def helm_repos(self) -> Mapping[str, HelmRepository]:
         return self.project.settings.helm_repos
+
+    @property
+    def oci_registries(self) -> Mapping[str, OciRegistryEntry]:
+        return self.project.settings.oci_registries
 
     @property
     def git_repos(self) -> Mapping[str, GitRepository]:

@@ -86,7 +86,6 @@ def test_a_missing_config_says_where_it_was_looked_for(project: ProjectFolder) -
 
 NOT_YET = {
     "hook": "{type: hook, tasks: []}",
-    "chart of a registry": "{type: helm, chart: 'oci://example.org/web'}",
     "manifest from elsewhere": "{type: yaml, manifests: [a.yaml, 'https://example.org/a.yaml']}",
 }
 

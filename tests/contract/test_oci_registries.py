@@ -51,7 +51,7 @@ class Served:
 
     def registry(self, access: Access, *, plain: bool | None = None) -> Registry:
         is_plain = self.authority is None if plain is None else plain
-        return Registry(self.host, access, plain_http=is_plain)
+        return Registry(access, plain_http=is_plain)
 
     def push(self, repository: str, chart: Chart) -> str:
         tls = ssl.create_default_context(cafile=str(self.authority.file)) if self.authority else None

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from anyio.to_thread import run_sync
 from pydantic import BeforeValidator, field_validator, model_validator
 
-from sbkube.apps import git_charts, repository_charts
+from sbkube.apps import remote_charts
 from sbkube.apps.base import Stage
 from sbkube.apps.capabilities import are_current, write_capabilities
 from sbkube.apps.charts import (
@@ -28,7 +28,6 @@ from sbkube.apps.checks import Refusal, check_namespace, check_release_name, fai
 from sbkube.apps.fields import NotEmpty, Spellings, one_or_many
 from sbkube.apps.fields import Path as FieldPath
 from sbkube.apps.files import FileInput, matches
-from sbkube.apps.git_charts import GIT
 from sbkube.apps.manifests import with_metadata
 from sbkube.apps.released import ReleasedApp
 from sbkube.apps.rendered import deploy_rendered, write_rendered, write_values
@@ -37,7 +36,6 @@ from sbkube.apps.work import Json, Place, Reading, Work
 from sbkube.documents import parse, read_text
 from sbkube.errors import Position, SbkubeError, as_text
 from sbkube.fetch.addresses import redacted
-from sbkube.fetch.git_remote import without_credentials
 from sbkube.helm.base import Capabilities, HelmCrashed, HelmError, HelmMissing, RenderRequest, ValuesError
 from sbkube.helm.values import final_values
 from sbkube.targets.base import Crds, Manifests, Target
@@ -102,18 +100,14 @@ class HelmApp(ReleasedApp):
     @property
     def is_remote(self) -> bool:
         """`repo/name`, `oci://…`, a URL; a bare name is a folder or an archive of the project."""
-        if self.chart.startswith((".", "/", "~", "${repos.")):
-            return False
-        return "/" in self.chart or self.chart.startswith(GIT)
+        return remote_charts.is_remote(self.chart)
 
     # What its stages read and do
 
     def reads(self, stage: Stage, place: Place) -> Reading:
         match stage:
-            case "prepare" if self.chart.startswith(GIT):
-                return git_charts.chart_reading(self.chart, place)
             case "prepare" if self.is_remote:
-                return repository_charts.chart_reading(self.chart, self.version, place)
+                return remote_charts.chart_reading(self.chart, self.version, place)
             case "prepare":
                 return Reading(files=(self._chart(place),))
             case "build":
@@ -130,10 +124,8 @@ class HelmApp(ReleasedApp):
 
     async def perform(self, stage: Stage, work: Work) -> Json:
         match stage:
-            case "prepare" if self.chart.startswith(GIT):
-                await git_charts.take_chart_of_git(self.chart, work)
             case "prepare" if self.is_remote:
-                await repository_charts.take_chart_of_the_web(self.chart, self.version, work)
+                await remote_charts.take_remote_chart(self.chart, self.version, work)
             case "prepare":
                 chart = self._chart(work.place).present()
                 await run_sync(take_chart, chart, work.out / "chart", self.chart, work.place.where("chart"))
@@ -149,26 +141,19 @@ class HelmApp(ReleasedApp):
         return stage != "template" or self.kube_version is not None or are_current(output, target)
 
     def unpinned(self, folder: Path) -> Iterator[tuple[FieldPath, str]]:
-        if self.chart.startswith(GIT):
-            if not git_charts.is_pinned(self.chart):
-                yield ("chart",), without_credentials(self.chart)
-        elif self.is_remote:
-            yield from repository_charts.unpinned_chart(self.chart, self.version)
+        if self.is_remote:
+            yield from remote_charts.unpinned_chart(self.chart, self.version)
 
     def check(self, place: Place) -> Iterator[Refusal]:
         yield from (("template", error) for error in self._check_template(place))
         if self.is_remote:
-            yield from (("prepare", error) for error in self._check_remote(place))
+            wrong = remote_charts.check_chart(self.chart, self.version, place)
+            yield from (("prepare", error) for error in wrong)
             return
         source = self._chart(place).path
         if source is not None:
             with TemporaryDirectory(prefix="sbkube-") as folder:
                 yield from self._check_chart(place, source, Path(folder, "chart"))
-
-    def _check_remote(self, place: Place) -> Iterator[SbkubeError]:
-        if self.chart.startswith(GIT):
-            return git_charts.check_chart_of_git(self.chart, place)
-        return repository_charts.check_chart_of_the_web(self.chart, self.version, place)
 
     def _check_template(self, place: Place) -> Iterator[SbkubeError]:
         yield from failures(self._name_checks(place))

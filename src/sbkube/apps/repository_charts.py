@@ -5,18 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anyio.to_thread import run_sync
-
-from sbkube.apps.charts import take_chart
 from sbkube.apps.checks import failures
+from sbkube.apps.fetched_charts import access_of, keep_chart
 from sbkube.apps.fields import Path as FieldPath
-from sbkube.apps.secrets import revealed
 from sbkube.apps.work import HelmRepository, Place, Reading, Work
-from sbkube.documents import parse, read_text
 from sbkube.errors import ConfigError, SbkubeError
 from sbkube.fetch.addresses import redacted, split_login, told_apart
 
@@ -28,14 +24,15 @@ _URL = re.compile(r"https?://", re.IGNORECASE)
 
 class UnknownChartRepository(ConfigError):
     def __init__(self, name: str, chart: str, place: Place) -> None:
-        near = difflib.get_close_matches(name, place.helm_repos, n=1, cutoff=0.5)
+        known = [*place.helm_repos, *place.oci_registries]
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         if (place.folder / chart).exists():
             hint = f"a chart of the project is written `./{chart}`"
         elif near:
             hint = f"did you mean {near[0]!r}?"
         else:
-            there = f"there are: {', '.join(place.helm_repos)}" if place.helm_repos else "there are none yet"
-            hint = f"name it with its URL in `helm_repos`; {there}"
+            there = f"there are: {', '.join(known)}" if known else "there are none yet"
+            hint = f"name it with its URL in `helm_repos`, or with its host in `oci_registries`; {there}"
         super().__init__(f"`helm_repos` has no {name!r}, where chart {chart!r} would be", hint=hint)
 
 
@@ -92,14 +89,7 @@ async def take_chart_of_the_web(chart: str, version: str | None, work: Work) -> 
             place.where("version" if isinstance(error, UnknownVersion | BadConstraint) else "chart")
         )
         raise
-    shown = redacted(chart)
-    await run_sync(take_chart, fetched.path, work.out / "chart", shown, place.where("chart"))
-    version = fetched.version or await run_sync(_version_in, work.out / "chart")
-    source = fetched.url if fetched.is_new else f"the cache, once fetched from {fetched.url}"
-    await work.log(
-        f"chart {shown}{f' {version}' if version else ''} from {source} (SHA-256 {fetched.digest})"
-    )
-    work.context.metadata.update({"version": version, "url": fetched.url, "sha256": fetched.digest})
+    await keep_chart(fetched, chart, work)
 
 
 async def _fetch(chart: str, version: str | None, work: Work) -> FetchedChart:
@@ -118,38 +108,11 @@ def _entry(chart: str, place: Place) -> HelmRepository:
 
 def _repository(chart: str, place: Place, environ: Mapping[str, str]) -> Repository:
     """With what opens it. What stands in its URL counts where nothing else does."""
-    from sbkube.fetch.access import Access
     from sbkube.fetch.repositories import Repository
 
     name, entry = chart.partition("/")[0], _entry(chart, place)
     url, login = split_login(entry.url)
-    username, password = (
-        revealed(
-            secret, f"helm_repos.{name}.{field}", environ, place.where_setting("helm_repos", name, field)
-        )
-        for field, secret in (("username", entry.username), ("password", entry.password))
-    )
-    if username is None and password is None and login is not None:
-        username, password = login
-
-    def file(written: str | None) -> Path | None:
-        return None if written is None else place.folder / Path(written).expanduser()
-
-    access = Access(
-        username,
-        password,
-        ca_file=file(entry.ca_file),
-        cert_file=file(entry.cert_file),
-        key_file=file(entry.key_file),
-        insecure=entry.insecure_skip_tls_verify,
-    )
+    access = access_of(entry, ("helm_repos", name), place, environ)
+    if login is not None and access.username is None and access.password is None:
+        access = replace(access, username=login[0], password=login[1])
     return Repository(name, url, access)
-
-
-def _version_in(chart: Path) -> str | None:
-    """Of a chart that came without an index; what is wrong with its metadata is told when it is built."""
-    try:
-        version = parse(read_text(chart / "Chart.yaml"), file=chart / "Chart.yaml").mapping().get("version")
-    except ConfigError:
-        return None
-    return None if version is None else str(version)

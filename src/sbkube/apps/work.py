@@ -61,11 +61,8 @@ class GitRepository(Protocol):
     def ssh_key(self) -> str | None: ...
 
 
-class HelmRepository(Protocol):
-    """An entry of `helm_repos`."""
-
-    @property
-    def url(self) -> str: ...
+class ServerEntry(Protocol):
+    """What opens a server of charts."""
 
     @property
     def username(self) -> Secret | None: ...
@@ -84,6 +81,23 @@ class HelmRepository(Protocol):
 
     @property
     def insecure_skip_tls_verify(self) -> bool: ...
+
+
+class HelmRepository(ServerEntry, Protocol):
+    """An entry of `helm_repos`."""
+
+    @property
+    def url(self) -> str: ...
+
+
+class OciRegistryEntry(ServerEntry, Protocol):
+    """An entry of `oci_registries`; `registry` begins with `oci://`."""
+
+    @property
+    def registry(self) -> str: ...
+
+    @property
+    def plain_http(self) -> bool: ...
 
 
 class Place(Protocol):
@@ -120,6 +134,9 @@ class Place(Protocol):
 
     @property
     def helm_repos(self) -> Mapping[str, HelmRepository]: ...
+
+    @property
+    def oci_registries(self) -> Mapping[str, OciRegistryEntry]: ...
 
     @property
     def git_repos(self) -> Mapping[str, GitRepository]: ...

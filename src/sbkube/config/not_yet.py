@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from sbkube.apps.base import App
-from sbkube.apps.helm import HelmApp
 from sbkube.apps.yaml import YamlApp
 from sbkube.config.files import groups_in
 from sbkube.config.project import Project
@@ -36,12 +35,3 @@ def _refuse_app(project: Project, name: str, app: App) -> None:
         index = next(n for n, item in enumerate(app.manifests) if app.is_elsewhere(item))
         what = f"a manifest from elsewhere ({app.manifests[index]!r} of app {name!r})"
         raise NotYet(what, where=project.position(name, "manifests", index))
-    if isinstance(app, HelmApp) and _is_of_registry(app, project):
-        what = f"a chart of a registry ({app.chart!r} of app {name!r})"
-        raise NotYet(what, where=project.position(name, "chart"))
-
-
-def _is_of_registry(app: HelmApp, project: Project) -> bool:
-    settings, name = project.settings, app.chart.partition("/")[0]
-    is_named = app.is_remote and name in settings.oci_registries and name not in settings.helm_repos
-    return is_named or app.chart.startswith("oci://")

@@ -10,10 +10,9 @@ from pydantic import BeforeValidator, field_validator, model_validator
 from sbkube.apps.fields import Model, NotEmpty, Secret, Spellings, one_or_many
 
 
-class HelmRepo(Model):
-    """A chart repository over HTTP."""
+class _Server(Model):
+    """Of charts, and what opens it."""
 
-    url: NotEmpty
     description: str | None = None
     username: Secret | None = None
     password: Secret | None = None
@@ -21,13 +20,6 @@ class HelmRepo(Model):
     cert_file: str | None = None
     key_file: str | None = None
     insecure_skip_tls_verify: bool = False
-
-    @field_validator("url")
-    @classmethod
-    def _is_http(cls, url: str) -> str:
-        if not url.startswith(("http://", "https://")):
-            raise ValueError(f"must start with http:// or https://, not be {url!r}")
-        return url
 
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Self:
@@ -40,16 +32,41 @@ class HelmRepo(Model):
         return self
 
 
-class OciRegistry(Model):
+class HelmRepo(_Server):
+    """A chart repository over HTTP."""
+
+    url: NotEmpty
+
+    @field_validator("url")
+    @classmethod
+    def _is_http(cls, url: str) -> str:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"must start with http:// or https://, not be {url!r}")
+        return url
+
+
+class OciRegistry(_Server):
+    """A host, perhaps with the begin of a path. Plain HTTP is spoken only where it is said, on loopback too."""
+
     registry: NotEmpty
-    description: str | None = None
-    username: Secret | None = None
-    password: Secret | None = None
+    plain_http: bool = False
 
     @field_validator("registry")
     @classmethod
     def _with_scheme(cls, registry: str) -> str:
-        return registry if registry.startswith("oci://") else f"oci://{registry}"
+        place = registry.removeprefix("oci://").rstrip("/")
+        if "@" in place:
+            raise ValueError("has an `@`: a login goes into `username` and `password`")
+        if not place or ":/" in place:
+            raise ValueError(f"must be a host, perhaps with a path behind it, not {registry!r}")
+        return f"oci://{place}"
+
+    @model_validator(mode="after")
+    def _plain_is_plain(self) -> Self:
+        tls = [name for name in ("ca_file", "cert_file", "insecure_skip_tls_verify") if getattr(self, name)]
+        if self.plain_http and tls:
+            raise ValueError(f"has `plain_http: true` and `{tls[0]}`, which contradict each other")
+        return self
 
 
 class GitRepo(Model):

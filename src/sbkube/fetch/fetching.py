@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sbkube.fetch.downloads import Downloads
     from sbkube.fetch.git import GitClones
     from sbkube.fetch.http import Http
+    from sbkube.fetch.oci import OciCharts
     from sbkube.fetch.repositories import Repositories
 
 
@@ -51,6 +52,13 @@ class Fetching:
         from sbkube.fetch.repositories import Repositories
 
         return Repositories(self.downloads)
+
+    @cached_property
+    def registries(self) -> OciCharts:
+        from sbkube.fetch.oci import OciCharts
+        from sbkube.fetch.stored_logins import StoredLogins
+
+        return OciCharts(self.downloads, StoredLogins(self._environ))
 
     async def aclose(self) -> None:
         if "downloads" in self.__dict__:

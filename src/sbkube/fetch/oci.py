@@ -9,7 +9,6 @@ cancelled, tells no progress, keeps a chart in memory and knows neither our cach
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from anyio.to_thread import run_sync
@@ -25,8 +24,8 @@ from sbkube.fetch.oci_client import OciClient
 from sbkube.fetch.oci_errors import NoSuchVersion, in_words_of_registries
 from sbkube.fetch.oci_logins import Registry
 from sbkube.fetch.oci_manifests import Manifest, read_manifest
-from sbkube.fetch.oci_references import Reference, tag_of, versions_among
-from sbkube.fetch.repositories import LARGEST_CHART
+from sbkube.fetch.oci_references import Reference, tag_of, version_of, versions_among
+from sbkube.fetch.repositories import LARGEST_CHART, FetchedChart
 from sbkube.fetch.stored_logins import StoredLogins
 from sbkube.fetch.versions import choose, parse_version
 
@@ -42,12 +41,6 @@ class FoundChart:
     version: str | None
     """None: pinned by digest, and nothing says which version that is."""
     manifest: Manifest
-
-
-def registry_of(reference: Reference, known: Iterable[Registry]) -> Registry:
-    """The one that is nearest to it; of nobody's, nothing is known but its name."""
-    fitting = [registry for registry in known if registry.has(reference)]
-    return max(fitting, key=lambda registry: len(registry.place), default=Registry(reference.host))
 
 
 class OciCharts:
@@ -69,6 +62,18 @@ class OciCharts:
                 (reference, registry, wanted), lambda: self._find(reference, registry, wanted)
             )
 
+    async def chart(
+        self,
+        reference: Reference,
+        registry: Registry,
+        wanted: str | None = None,
+        on_bytes: OnBytes | None = None,
+    ) -> FetchedChart:
+        found = await self.find(reference, registry, wanted)
+        fetched = await self.fetch(found, on_bytes)
+        path = self._cache.path(fetched.digest)
+        return FetchedChart(path, str(found.reference), fetched.digest, found.version, fetched.is_new)
+
     async def fetch(self, found: FoundChart, on_bytes: OnBytes | None = None) -> Fetched:
         """The archive of the chart. Raises `FetchError`."""
         with in_words_of_registries():
@@ -82,12 +87,13 @@ class OciCharts:
     # Which
 
     async def _find(self, reference: Reference, registry: Registry, wanted: str | None) -> FoundChart:
-        wanted = reference.agreed(wanted)
+        agreed = reference.agreed(wanted)
         if reference.digest is not None:
             manifest = await self._pinned(reference, registry)
-            manifest.check_version(reference, wanted)
-            return FoundChart(reference, registry, manifest.version or wanted, manifest)
-        version = await self._chosen(reference, registry, wanted)
+            told = wanted or version_of(reference.tag or "")
+            manifest.check_version(reference, told)
+            return FoundChart(reference, registry, manifest.version or told, manifest)
+        version = await self._chosen(reference, registry, agreed)
         tagged = replace(reference, tag=tag_of(version))
         manifest = await self._tagged(tagged, registry, version)
         return FoundChart(replace(tagged, digest=manifest.digest), registry, version, manifest)

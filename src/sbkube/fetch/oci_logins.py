@@ -30,14 +30,10 @@ _LARGEST = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """How what lies at a place, or below it, is asked for: `host[:port]` with perhaps the begin of a path."""
+    """How a registry is asked."""
 
-    place: str
     access: Access = ANYONE
     plain_http: bool = False
-
-    def has(self, reference: Reference) -> bool:
-        return f"{reference.host}/{reference.path}/".startswith(f"{self.place}/")
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,12 @@ class Reference:
         return f"{self.repository}{tag}{f'@{self.digest}' if self.digest else ''}"
 
 
+def nearest(reference: Reference, places: Iterable[str]) -> str | None:
+    """Of places, each a host with perhaps the begin of a path, the longest that it is at or below."""
+    whole = f"{reference.host}/{reference.path}/"
+    return max((place for place in places if whole.startswith(f"{place}/")), key=len, default=None)
+
+
 def tag_of(version: str) -> str:
     """A tag may have no `+`, so Helm writes `_` for it."""
     return version.replace("+", "_")

@@ -346,6 +346,19 @@ def test_repositories_have_short_and_long_forms_and_secrets_may_be_named(load: L
             "has both `ssh_key` and `password`: keep one",
         ),
         ("helm_repos: {a: ./charts}", "must start with http:// or https://, not be './charts'"),
+        (
+            "oci_registries: {a: {registry: x, key_file: y}}",
+            "needs both `cert_file` and `key_file`, or neither",
+        ),
+        (
+            "oci_registries: {a: {registry: x, plain_http: true, ca_file: y}}",
+            "has `plain_http: true` and `ca_file`, which contradict each other",
+        ),
+        (
+            "oci_registries: {a: 'https://x'}",
+            "must be a host, perhaps with a path behind it, not 'https://x'",
+        ),
+        ("oci_registries: {a: 'me:secret@x'}", "has an `@`: a login goes into `username` and `password`"),
         ("oci_registries: {a: {}}", "`oci_registries.a.registry` of the settings is missing"),
         ("helm_repos: {a: [1]}", "`helm_repos.a` of the settings must be a mapping, not a list"),
         ("helm_repo: {}", "there is no field `helm_repo` in the settings"),

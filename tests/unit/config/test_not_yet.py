@@ -23,16 +23,6 @@ Load = Callable[..., Project]
         ("apps: {a: {type: noop}}\nhooks: {deploy: {pre: [x]}}", 2, "a hook around a command"),
         ("phases:\n  p: {source: x}", 1, "a project with phases"),
         ("apps: {}\napp_dirs: [a]", 2, "a project of several app groups (`app_dirs`)"),
-        (
-            "oci_registries: {ghcr: ghcr.io}\napps:\n  a:\n    type: helm\n    chart: ghcr/redis",
-            5,
-            "a chart of a registry ('ghcr/redis' of app 'a')",
-        ),
-        (
-            "apps:\n  a: {type: helm, chart: 'oci://x/y'}",
-            2,
-            "a chart of a registry ('oci://x/y' of app 'a')",
-        ),
     ],
 )
 def test_what_is_not_done_yet_is_refused_with_its_line(
@@ -75,6 +65,7 @@ def test_what_is_done_is_not_refused(load: Load) -> None:
               j: {type: helm, chart: 'git+https://example.com/x//y'}
               l: {type: helm, chart: x/y}
               m: {type: helm, chart: 'https://example.com/y-1.0.0.tgz'}
+              n: {type: helm, chart: 'oci://example.com/y'}
             """
         )
     )

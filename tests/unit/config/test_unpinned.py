@@ -48,11 +48,21 @@ apps:
   exact: {type: helm, chart: shop/web, version: 1.2.3}
   url: {type: helm, chart: 'https://me:canary@example.com/web.tgz?token=canary'}
   versioned: {type: helm, chart: 'https://example.com/web-1.2.3.tgz'}
+  newest-of-registry: {type: helm, chart: 'oci://example.com/web'}
+  range-of-registry: {type: helm, chart: 'oci://example.com/web', version: 1.x}
+  tag: {type: helm, chart: 'oci://example.com/web:1.2.3'}
+  tagged: {type: helm, chart: 'oci://example.com/web', version: 1.2.3+b1}
+  half: {type: helm, chart: 'oci://example.com/web:1.2'}
+  digest: {type: helm, chart: 'oci://example.com/web@sha256:%s'}
 """
+        % ("0a" * 32)
     }
     told = [note.partition(" is not pinned")[0] for note in unpinned(load(files=files))]
     assert told == [
         f"{folder}/config.yaml:2: 'shop/web' of app 'newest'",
         f"{folder}/config.yaml:6: 'shop/web ^1.2' of app 'range'",
         f"{folder}/config.yaml:8: 'https://example.com/web.tgz?…' of app 'url'",
+        f"{folder}/config.yaml:10: 'oci://example.com/web' of app 'newest-of-registry'",
+        f"{folder}/config.yaml:11: 'oci://example.com/web 1.x' of app 'range-of-registry'",
+        f"{folder}/config.yaml:14: 'oci://example.com/web:1.2' of app 'half'",
     ]

@@ -16,7 +16,6 @@ Load = Callable[..., Project]
 SOURCES = Path(sbkube.__file__).parent
 OF_OTHERS = {
     "cluster": "a label, for people",
-    "oci_registries": "read with charts of registries, which are refused",
     "allowed_contexts": "guards clusters, which are refused",
 }
 """Settings that need no notice though nothing reads them."""

@@ -29,7 +29,7 @@ class Oci:
         host = server.url.partition("://")[2]
         plain = server.url.startswith("http://")
         return await self.charts.find(
-            Reference.of(f"oci://{host}/{path}"), Registry(host, access, plain_http=plain), wanted
+            Reference.of(f"oci://{host}/{path}"), Registry(access, plain_http=plain), wanted
         )
 
     async def fetch(

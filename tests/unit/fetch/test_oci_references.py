@@ -6,11 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbkube.fetch.access import Access
-from sbkube.fetch.oci import registry_of
 from sbkube.fetch.oci_errors import BadReference, WrongPin
-from sbkube.fetch.oci_logins import Registry, challenges
-from sbkube.fetch.oci_references import Reference, tag_of, version_of, versions_among
+from sbkube.fetch.oci_logins import challenges
+from sbkube.fetch.oci_references import Reference, nearest, tag_of, version_of, versions_among
 
 DIGEST = "sha256:" + "0a" * 32
 
@@ -91,13 +89,14 @@ def test_a_tag_stands_for_the_version_it_was_made_of(version: str) -> None:
 
 
 def test_the_entry_that_is_nearest_to_a_chart_opens_it() -> None:
-    wide, near = Registry("example.com"), Registry("example.com/team", Access(username="me"))
-    other = Registry("example.com:5000")
-    known = (wide, near, other)
-    assert registry_of(Reference.of("oci://example.com/team/web"), known) == near
-    assert registry_of(Reference.of("oci://example.com/teams/web"), known) == wide
-    assert registry_of(Reference.of("oci://example.com:5000/team/web"), known) == other
-    assert registry_of(Reference.of("oci://example.org/web"), known) == Registry("example.org")
+    places = ("example.com", "example.com/team", "example.com:5000")
+    for text, place in (
+        ("oci://example.com/team/web", "example.com/team"),
+        ("oci://example.com/teams/web", "example.com"),
+        ("oci://example.com:5000/team/web", "example.com:5000"),
+        ("oci://example.org/web", None),
+    ):
+        assert nearest(Reference.of(text), places) == place
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,55 @@
+"""Charts from elsewhere, by how they are named: in git, of a registry, of a repository, at a URL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sbkube.apps import git_charts, registry_charts, repository_charts
+from sbkube.apps.fields import Path as FieldPath
+from sbkube.apps.git_charts import GIT
+from sbkube.apps.registry_charts import OCI, is_of_registry
+from sbkube.apps.work import Place, Reading, Work
+from sbkube.errors import SbkubeError
+from sbkube.fetch.git_remote import without_credentials
+
+
+def is_remote(chart: str) -> bool:
+    """A bare name is a folder or an archive of the project."""
+    if chart.startswith((".", "/", "~", "${repos.")):
+        return False
+    return "/" in chart or chart.startswith(GIT)
+
+
+def chart_reading(chart: str, version: str | None, place: Place) -> Reading:
+    if chart.startswith(GIT):
+        return git_charts.chart_reading(chart, place)
+    if is_of_registry(chart, place):
+        return registry_charts.chart_reading(chart, version, place)
+    return repository_charts.chart_reading(chart, version, place)
+
+
+def check_chart(chart: str, version: str | None, place: Place) -> Iterator[SbkubeError]:
+    if chart.startswith(GIT):
+        return git_charts.check_chart_of_git(chart, place)
+    if is_of_registry(chart, place):
+        return registry_charts.check_chart_of_registry(chart, version, place)
+    return repository_charts.check_chart_of_the_web(chart, version, place)
+
+
+def unpinned_chart(chart: str, version: str | None) -> Iterator[tuple[FieldPath, str]]:
+    if chart.startswith(GIT):
+        if not git_charts.is_pinned(chart):
+            yield ("chart",), without_credentials(chart)
+    elif chart.startswith(OCI):
+        yield from registry_charts.unpinned_chart(chart, version)
+    else:
+        yield from repository_charts.unpinned_chart(chart, version)
+
+
+async def take_remote_chart(chart: str, version: str | None, work: Work) -> None:
+    if chart.startswith(GIT):
+        await git_charts.take_chart_of_git(chart, work)
+    elif is_of_registry(chart, work.place):
+        await registry_charts.take_chart_of_registry(chart, version, work)
+    else:
+        await repository_charts.take_chart_of_the_web(chart, version, work)
