@@ -54,6 +54,7 @@ GROUPS = MappingProxyType(
             "history": "List the runs of a project.",
         },
         "Other": {
+            "cache": "List, check or remove what was fetched.",
             "doctor": "Check tools, cluster, rights and state.",
             "version": "Print the version.",
         },

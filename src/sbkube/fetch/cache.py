@@ -25,8 +25,7 @@ from sbkube.errors import is_disk_full
 from sbkube.fetch.errors import FetchError
 
 _DAY = 24 * 3600.0
-_IN_USE = 600.0
-"""Seconds since its last use for which a blob is not pruned: a run may be about to read it."""
+_CAME = "came"
 _CHUNK = 1024 * 1024
 
 
@@ -121,13 +120,15 @@ class Cache:
         with _writing(folder):
             return Incoming(folder / uuid4().hex)
 
-    def keep(self, incoming: Incoming) -> Path:
-        """What has come is whole now; the file of its blob."""
+    def keep(self, incoming: Incoming, *, came: str | None = None) -> Path:
+        """What has come is whole now; the file of its blob. `came` is whence, fit to be told."""
         incoming.close()
         path = self.path(incoming.digest)
         self._folder("blobs", path.parent.name)
         with _writing(path):
             incoming.path.replace(path)
+        if came is not None:
+            self.note(_CAME, incoming.digest, {"digest": incoming.digest, "came": came})
         return path
 
     def note(self, kind: str, name: str, value: Mapping[str, Any]) -> None:
@@ -158,19 +159,24 @@ class Cache:
                 found.append(Blob(path.name, status.st_size, status.st_mtime))
         return sorted(found, key=lambda blob: (-blob.used, blob.digest))
 
-    def prune(self, *, largest: int | None = None, oldest: float | None = None) -> list[Blob]:
-        """Removes what was not used for `oldest` seconds, and the least used until `largest` bytes are left."""
-        removed, kept, now = [], 0, time.time()
-        for blob in self.blobs():
-            is_old = oldest is not None and now - blob.used > oldest
-            is_much = largest is not None and kept + blob.size > largest
-            if (is_old or is_much) and now - blob.used > _IN_USE:
-                self.path(blob.digest).unlink(missing_ok=True)
-                removed.append(blob)
-            else:
-                kept += blob.size
+    def came(self, digest: str) -> str | None:
+        """Whence, where that is known."""
+        came = (self.noted(_CAME, digest) or {}).get("came")
+        return came if isinstance(came, str) else None
+
+    def remove(self, digest: str) -> None:
+        path = self.path(digest)
+        with _writing(path):
+            path.unlink(missing_ok=True)
+
+    def tidy(self) -> None:
+        """Removes what is of no use: notes of blobs that are gone, and what nobody fetches any more."""
         self._sweep()
-        return removed
+        for path in self.folder.glob("notes/*/*"):
+            with suppress(OSError, ValueError):
+                digest = json.loads(path.read_text(encoding="utf-8")).get("digest")
+                if not self.path(str(digest).removeprefix("sha256:")).exists():
+                    path.unlink()
 
     def verify(self) -> list[Blob]:
         """The damaged ones, which are removed."""

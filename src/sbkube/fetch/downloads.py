@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from anyio.to_thread import run_sync
 
@@ -161,7 +162,7 @@ class Downloads:
         incoming, part.validator = part.incoming, None
         if wanted.expected not in (None, incoming.digest):
             raise WrongDigest(wanted.url, str(wanted.expected), incoming.digest)
-        await run_sync(self.cache.keep, incoming)
+        await run_sync(partial(self.cache.keep, incoming, came=redacted(wanted.url)))
         if wanted.expected is None:
             validators = {"etag": answer.headers.get("etag"), "modified": answer.headers.get("last-modified")}
             note = {"digest": incoming.digest, **validators}

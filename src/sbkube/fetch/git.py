@@ -35,7 +35,8 @@ Log = Callable[[str], Awaitable[None]]
 
 _SHORT = re.compile(r"[0-9a-f]{7,39}")
 _ADVERTISED = re.compile(r"(?:ref: (\S+)|([0-9a-f]{40}))\t(\S+)")
-_MARK = "sbkube-url"
+MARK = "sbkube-url"
+"""The file in a clone that says of which repository it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +217,7 @@ class _Clone:
         return False
 
     async def _prepare(self, lock: int) -> None:
-        if (self.folder / _MARK).exists():
+        if (self.folder / MARK).exists():
             await run_sync(_mend, self.folder)
             return
         await run_sync(_remove, self.folder)
@@ -229,7 +230,7 @@ class _Clone:
         )
         if not said.ok:
             raise failure(self.remote, said.lines, str(said.ended))
-        (self.folder / _MARK).write_text(f"{self.remote.url}\n")
+        (self.folder / MARK).write_text(f"{self.remote.url}\n")
 
 
 def _make_folder(folder: Path) -> None:

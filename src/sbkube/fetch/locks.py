@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import anyio
@@ -19,7 +19,8 @@ async def held(
 ) -> AsyncIterator[int]:
     """Its descriptor: a child that inherits it holds the lock too, and keeps it when we are killed.
 
-    Asked for again and again, since a thread that waits in `flock` could not be cancelled.
+    Asked for again and again, since a thread that waits in `flock` could not be cancelled. When it was last held is the
+    time of the file.
     """
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -30,7 +31,18 @@ async def held(
                 await on_wait()
             await anyio.sleep(pause)
             pause = min(pause * 2, _LAST_LOOK)
+        os.utime(descriptor)
         yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def held_if_free(file: Path) -> Iterator[bool]:
+    """Whether it is held now: not if another does."""
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        yield _taken(descriptor, shared=False)
     finally:
         os.close(descriptor)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from anyio.to_thread import run_sync
 
 from sbkube.fetch.access import Access
+from sbkube.fetch.addresses import redacted
 from sbkube.fetch.cache import Cache
 from sbkube.fetch.downloads import Downloads, Fetched, OnBytes
 from sbkube.fetch.errors import AccessRefused
@@ -151,7 +152,7 @@ class OciCharts:
         if expected is not None and expected.startswith("sha256:") and expected != came:
             raise WrongDigest(answer.url, expected, came)
         manifest = read_manifest(body, str(reference))
-        await run_sync(_write, self._cache, body)
+        await run_sync(_write, self._cache, body, redacted(answer.url))
         return manifest
 
     # The archive
@@ -182,11 +183,11 @@ class OciCharts:
         return await download(fresh)
 
 
-def _write(cache: Cache, body: bytes) -> None:
+def _write(cache: Cache, body: bytes, came: str) -> None:
     incoming = cache.incoming()
     try:
         incoming.write(body)
-        cache.keep(incoming)
+        cache.keep(incoming, came=came)
     except BaseException:
         incoming.discard()
         raise

@@ -156,7 +156,7 @@ class Repositories:
         try:
             for line in small(read_index(self._cache.path(digest).read_bytes(), url)):
                 incoming.write(line)
-            path = self._cache.keep(incoming)
+            path = self._cache.keep(incoming, came=f"{redacted(url)}, as it is read")
         finally:
             incoming.discard()
         self._cache.note(kind, digest, {"digest": incoming.digest})

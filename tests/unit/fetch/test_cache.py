@@ -24,11 +24,6 @@ def keep(cache: Cache, content: bytes) -> str:
     return incoming.digest
 
 
-def age(cache: Cache, digest: str, seconds: float) -> None:
-    then = time.time() - seconds
-    os.utime(cache.path(digest), (then, then))
-
-
 def files(cache: Cache) -> list[str]:
     found = (path for path in cache.folder.rglob("*") if path.is_file())
     return sorted(path.relative_to(cache.folder).as_posix() for path in found)
@@ -93,28 +88,6 @@ def test_verify_names_and_removes_what_is_damaged(cache: Cache) -> None:
     cache.path(bad).write_bytes(b"")
     assert [blob.digest for blob in cache.verify()] == [bad]
     assert [blob.digest for blob in cache.blobs()] == [good]
-
-
-def test_prune_by_age_spares_what_was_used_since(cache: Cache) -> None:
-    old, used, new = keep(cache, b"old"), keep(cache, b"used"), keep(cache, b"new")
-    age(cache, old, 5000)
-    age(cache, used, 5000)
-    cache.find(used)
-    assert [blob.digest for blob in cache.prune(oldest=4000)] == [old]
-    assert {blob.digest for blob in cache.blobs()} == {used, new}
-
-
-def test_prune_by_size_removes_the_least_used_first(cache: Cache) -> None:
-    digests = [keep(cache, bytes([n]) * 100) for n in range(4)]
-    for n, digest in enumerate(digests):
-        age(cache, digest, 10_000 - n)
-    assert [blob.digest for blob in cache.prune(largest=250)] == digests[1::-1]
-    assert sum(blob.size for blob in cache.blobs()) == 200
-
-
-def test_what_a_run_may_be_about_to_read_is_never_pruned(cache: Cache) -> None:
-    keep(cache, b"hello")
-    assert cache.prune(largest=0, oldest=0) == []
 
 
 def test_a_note_is_kept_by_its_name(cache: Cache) -> None:
