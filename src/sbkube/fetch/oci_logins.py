@@ -164,7 +164,7 @@ _SAID = (301, 302, 303, 307, 308, 400, 401, 403)
 def read_object(body: bytes, url: str) -> Mapping[str, object]:
     try:
         found = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadAnswer(url, "it is no JSON") from error
     if not isinstance(found, dict):
         raise BadAnswer(url, "it is no JSON object")

@@ -57,7 +57,7 @@ def read_manifest(body: bytes, reference: str) -> Manifest:
     """Raises `NotAChart`."""
     try:
         found = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NotAChart(reference, "its manifest is no JSON") from error
     if not isinstance(found, dict):
         raise NotAChart(reference, "its manifest is no JSON object")

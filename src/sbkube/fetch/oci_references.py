@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from sbkube.fetch.addresses import origin
 from sbkube.fetch.oci_errors import BadReference, WrongPin
 from sbkube.fetch.versions import newest_first, parse_version
 
 SCHEME = "oci://"
 
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _PATH = re.compile(rf"{_PART}(?:/{_PART})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -45,10 +45,8 @@ class Reference:
         return made
 
     def _check(self, text: str) -> None:
-        try:
-            origin(f"https://{self.host}")
-        except ValueError as error:
-            raise BadReference(text, f"has no host, or {self.host!r} is none") from error
+        if not _HOST.fullmatch(self.host):
+            raise BadReference(text, f"has no host, or {self.host!r} is none")
         if self.path != self.path.lower():
             raise BadReference(text, "has capital letters, which registries do not take")
         if not _PATH.fullmatch(self.path):

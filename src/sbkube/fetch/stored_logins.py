@@ -116,7 +116,7 @@ def _read(file: Path) -> dict[str, Any]:
         return {}
     except OSError as error:
         raise BadLogins(file, error.strerror or str(error)) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadLogins(file, "it is no JSON") from error
     return stored if isinstance(stored, dict) else {}
 
@@ -133,7 +133,7 @@ def _from_helper(said: str, program: str, file: Path, key: str) -> Login:
     try:
         told = json.loads(said[said.index("{") : said.rindex("}") + 1])
         username, secret = str(told["Username"]), str(told["Secret"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise HelperFailed(program, file, key, "did not say what Docker's helpers say") from None
     return Login(refresh=secret) if username == _TOKEN_USER else Login(username, secret)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from anyio.to_thread import run_sync
 from oci_bench import Oci
 
 from sbkube.fetch.access import Access
@@ -20,7 +22,7 @@ from sbkube.fetch.stored_logins import BadLogins, HelperFailed, Login, StoredLog
 from servers import faults
 from servers.charts import Chart
 from servers.http import Server
-from servers.messages import Response
+from servers.messages import Request, Response
 from servers.registry import Registry, Tokens, bearer_of, digest_of
 
 pytestmark = pytest.mark.anyio
@@ -176,6 +178,25 @@ async def test_a_token_that_is_none_is_refused_and_not_told(
     with pytest.raises(BadAnswer) as caught:
         await oci.find(server, "web", "1.0.0", ME)
     assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("silent", ["registry", "realm"])
+async def test_who_waits_for_a_silent_server_is_cancelled_at_once_and_others_go_on(
+    server: Server, other: Server, tokens: Tokens, oci: Oci, silent: str
+) -> None:
+    held, asked = server if silent == "registry" else other, threading.Event()
+
+    def hold(request: Request) -> Response:
+        asked.set()
+        held.closing.wait()
+        return Response(500)
+
+    held.before.insert(0, faults.first(1, hold))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(oci.find, server, "web", "1.0.0", ME)
+        await run_sync(asked.wait)
+        tasks.cancel_scope.cancel()
+    assert (await oci.find(server, "web", "1.0.0", ME)).version == "1.0.0"
 
 
 # Not to others
@@ -415,3 +436,24 @@ async def test_a_helper_that_is_not_there_or_elsewhere_is_refused(
     logged_in(home, credsStore=name)
     with pytest.raises(HelperFailed, match=why):
         await StoredLogins(with_path(home, helper)).of("known")
+
+
+@pytest.fixture
+def waiting(helper: Path) -> Path:
+    """Where the helper says who it is before it waits for ever."""
+    fifo = helper.with_suffix(".pid")
+    os.mkfifo(fifo)
+    helper.write_text(f"#!/bin/sh\necho $$ > {fifo}\nsleep 1000\n")
+    return fifo
+
+
+async def test_a_helper_that_waits_is_ended_with_whoever_wanted_it(
+    home: Path, helper: Path, waiting: Path
+) -> None:
+    logged_in(home, credsStore="test")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(StoredLogins(with_path(home, helper)).of, "known")
+        pid = int(await run_sync(waiting.read_text))
+        tasks.cancel_scope.cancel()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)

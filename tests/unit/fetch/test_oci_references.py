@@ -37,6 +37,9 @@ def test_a_reference_is_taken_apart_and_put_together_again(text: str, found: Ref
         ("oci://example.com/a//web", "has a path that is none in a registry"),
         ("oci://example.com/web:-1", "has a tag that cannot be one"),
         ("oci://example.com:port/web", "has no host"),
+        ("oci://example.com?x/web", "has no host"),
+        ("oci://example.com#/web", "has no host"),
+        ("oci://exa mple.com/web", "has no host"),
         ("oci://example.com/web@sha512:00", "has an `@` that no digest follows"),
     ],
 )
