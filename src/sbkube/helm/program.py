@@ -1,7 +1,12 @@
-"""The `helm` program: a process for each call, killed with all its children when its answer is no longer wanted."""
+"""The `helm` program: a process for each call, killed with all its children when its answer is no longer wanted.
+
+Also when we are killed ourselves: one that went on would change a release while the next sbkube takes it for abandoned. A
+child that waits for the end of a pipe of which we alone hold the other side sees to that.
+"""
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -42,15 +47,17 @@ async def run_helm(
     errors = _Errors()
     output = folder / "output"
     try:
-        ended = await run_process(
-            # into a file: the output is wanted to the byte, apart from the errors, and may be large
-            ["/bin/sh", "-c", _INTO_FILE, "sh", str(output), program, *arguments],
-            cwd=folder,
-            env=environ,
-            on_line=errors.add,
-            time_limit=time_limit,
-            grace=0.0,
-        )
+        with _lifeline() as lifeline:
+            ended = await run_process(
+                # into a file: the output is wanted to the byte, apart from the errors, and may be large
+                ["/bin/sh", "-c", _SCRIPT, "sh", str(lifeline), str(output), program, *arguments],
+                cwd=folder,
+                env=environ,
+                on_line=errors.add,
+                time_limit=time_limit,
+                grace=0.0,
+                keeps_open=[lifeline],
+            )
     except CommandTimedOut as error:
         raise HelmTimeout(time_limit, chart=chart) from error
     except CannotStart as error:
@@ -64,7 +71,24 @@ async def run_helm(
     return await to_thread.run_sync(_content, output)
 
 
-_INTO_FILE = 'output=$1; shift; exec "$@" >"$output"'
+# By its path, since no shell need take a descriptor of two digits; one that cannot open it ends, and Helm goes on.
+_SCRIPT = """\
+lifeline=$1 output=$2
+shift 2
+(exec <"/dev/fd/$lifeline" || exit; read -r end; kill -9 0) >/dev/null 2>&1 &
+exec "$@" >"$output"
+"""
+
+
+@contextmanager
+def _lifeline() -> Iterator[int]:
+    """Ends for who inherits it when this does, or when we are gone."""
+    inherited, held = os.pipe()
+    try:
+        yield inherited
+    finally:
+        os.close(held)
+        os.close(inherited)
 
 
 @contextmanager
