@@ -151,6 +151,23 @@ def _unknown_kind(found: Words) -> str:
 
 _OBJECT = r"object (?P<where>[^\s/]*)/(?P<object>\S+) \S*, Kind=(?P<kind>\w+): "
 _RULES = (
+    # Helm 3 says how many there are, and mostly not of which object, which the API server then has said in its own way.
+    Rule(re.compile(r"\d+ errors? occurred:\s*(\* )?"), ""),
+    Rule(re.compile(r"^\s*\* ", re.MULTILINE), ""),
+    Rule(
+        re.compile(
+            r'^(failed to create resource: )?(?P<resource>[\w./-]+) "(?P<object>[^"]*)" is forbidden: '
+            r"(?=Validating|exceeded quota)",
+            re.MULTILINE,
+        ),
+        r'\g<resource> \g<object>: \g<resource> "\g<object>" is forbidden: ',
+    ),
+    Rule(re.compile(r'cannot patch "(?P<object>[^"]*)" with kind (?P<kind>\w+): '), _object),
+    Rule(
+        re.compile(r"failed (?P<hook>(pre|post)-\w+): job (?P<object>\S+) failed: "),
+        r"its \g<hook> hook failed: Job \g<object>: ",
+        "`kubectl logs Job/{object} -n {namespace}` shows what it printed",
+    ),
     Rule(
         re.compile(
             rf"conflict occurred while applying {_OBJECT}Apply failed with \d+ conflicts?: (?P<rest>.*)",

@@ -24,6 +24,37 @@ def told(said: str) -> str:
     ("said", "text"),
     [
         ("anything that nobody knows", "anything that nobody knows"),
+        # Helm 3
+        (
+            (
+                '2 errors occurred:\n\t* services "a" is forbidden: exceeded quota: small, requested: services=1, used: '
+                "services=0, limited: services=0\n\t* configmaps \"bad\" is forbidden: ValidatingAdmissionPolicy 'p' "
+                "denied request: no\n\n"
+            ),
+            (
+                "services a: exceeds the quota `small` of the namespace: requested services=1, used services=0, limited "
+                "services=0\n  configmaps bad: refused: ValidatingAdmissionPolicy 'p' denied request: no"
+            ),
+        ),
+        (
+            (
+                '1 error occurred:\n\t* Internal error occurred: failed calling webhook "check.io": failed to call webhook: '
+                'Post "https://x": refused\n\n'
+            ),
+            'the webhook check.io, which is to check it, does not answer: Post "https://x": refused',
+        ),
+        (
+            (
+                'cannot patch "web" with kind Deployment: Deployment.apps "web" is invalid: spec.selector: Invalid value: '
+                "{}: field is immutable"
+            ),
+            "Deployment web: `spec.selector` cannot be changed in an object that is there",
+        ),
+        (
+            "failed pre-install: 1 error occurred:\n\t* job migrate failed: BackoffLimitExceeded\n\n",
+            "its pre-install hook failed: Job migrate: BackoffLimitExceeded",
+        ),
+        # Helm 4
         (
             (
                 'failed to create resource: server-side apply failed for object prod/Bad /v1, Kind=ConfigMap: ConfigMap "Bad" '
