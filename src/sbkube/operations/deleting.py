@@ -63,6 +63,7 @@ async def uninstall(session: Session, change: Change, log: Log) -> None:
         refuse_busy(history[-1], session.owner, session.target.lock)
         await log(f"uninstalling {change.release} in {change.namespace}")
         await session.releases.uninstall(UninstallRequest(change.release, change.namespace, timeout=timeout))
+        await session.target.forget_rollback(change.namespace, change.release)
     if change.crds:
         assert session.kubectl is not None
         await log(f"deleting {', '.join(change.crds)}")

@@ -180,16 +180,17 @@ async def _releases(workshop: Workshop, target: ClusterTarget) -> list[Diagnosis
     owner = target.owner() if workshop.key.exists() else ""
     names = [(one.namespace, one.release) for one in named_releases(workshop.project, state)]
     there = [known[name] for name in names if name in known]
-    found = [one for release in there for one in _release(release, owner)]
+    found = [one for release in there for one in _release(release, owner, target)]
     missing = len(names) - len(there)
     counted = f"{len(there)} of {len(names)} releases of the project are there"
     return found or [ok("releases", counted + ("" if missing else ", none failed or pending"))]
 
 
-def _release(now: Release, owner: str) -> Iterator[Diagnosis]:
+def _release(now: Release, owner: str, target: ClusterTarget) -> Iterator[Diagnosis]:
     state = f"release {now.name} in {now.namespace}: revision {now.revision} is {now.status.value}"
     if now.status.is_pending or now.status is ReleaseStatus.UNINSTALLING:
-        if is_ours(now, owner):
+        rollback = target.rollback_of(now.namespace, now.name)
+        if is_ours(now, owner) or (rollback is not None and rollback.is_(now)):
             yield warning("releases", f"{state}, by this project", "the next run of it mends that")
         else:
             unlock = f"`helm rollback {now.name} {now.revision} -n {now.namespace} --no-hooks`"

@@ -123,7 +123,10 @@ def _facts(
 
 def would_of(target: ClusterTarget, now: Release | None, owner: str, is_current: bool | None) -> Would | None:
     """By what decides in the deploy itself. No digest is empty, so an equal one is what `is_current` says."""
-    decision = decide(now, Wanted("", "", owner), force=target.force, pending=target.pending)
+    rollback = None if now is None else target.rollback_of(now.namespace, now.name)
+    decision = decide(
+        now, Wanted("", "", owner, rollback=rollback), force=target.force, pending=target.pending
+    )
     if isinstance(decision, Upgrade) and not target.force:
         if is_current is None and now is not None and now.status is ReleaseStatus.DEPLOYED:
             return None

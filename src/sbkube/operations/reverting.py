@@ -60,10 +60,13 @@ async def plan_rollback(session: Session, app: str, to: int | None) -> Changes:
     now = history[-1]
     recorded = recorded_in(await session.runs.latest(project.profile))
     refuse_others([now], session.owner, recorded, accept=session.target.accept_change)
+    begun, remark = session.target.rollback_of(*name), ""
+    if to is None and begun is not None and begun.is_(now):
+        to, remark = begun.to, "as was begun and cut off"
     target = _named(name, history, to) if to is not None else _previous(name, history)
     if target == now and now.status is ReleaseStatus.DEPLOYED:
         return Changes((), notes=(f"{app}: release {name} is at revision {now.revision} already",))
-    return Changes((Change(app, name.name, name.namespace, now.revision, target.revision),))
+    return Changes((Change(app, name.name, name.namespace, now.revision, target.revision, remark=remark),))
 
 
 def _named(name: ReleaseName, history: Sequence[Release], revision: int) -> Release:
@@ -217,8 +220,9 @@ async def go_back(session: Session, change: Change, log: Log) -> None:
     app = session.project.apps.get(change.app)
     options = app.deploy_options() if isinstance(app, ReleasedApp) else DeployOptions()
     history = await session.releases.history(change.release, change.namespace)
-    if history:
-        refuse_busy(history[-1], session.owner, session.target.lock)
+    if not history:
+        raise NoWayBack(f"there is no release {ReleaseName(change.namespace, change.release)} any more")
+    refuse_busy(history[-1], session.owner, session.target.lock)
     await log(f"rolling {change.release} in {change.namespace} back to revision {change.to}")
     request = RollbackRequest(
         change.release,
@@ -230,4 +234,4 @@ async def go_back(session: Session, change: Change, log: Log) -> None:
         max_history=options.max_history,
         force_conflicts=options.force_conflicts,
     )
-    await session.target.roll_back(request, log)
+    await session.target.roll_back(history[-1], request, log)

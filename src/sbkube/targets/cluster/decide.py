@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from sbkube.helm.releases import Release, ReleaseStatus
 from sbkube.targets.base import PendingPolicy
 
+from .rollbacks import Rollback
+
 DIGEST = "sbkube.dev/digest"
 REVISION = "sbkube.dev/rev"
 RUN = "sbkube.dev/run"
@@ -42,6 +44,8 @@ class Wanted:
     """A deploy that fails is rolled back by Helm itself."""
     chart: str = ""
     """Its name; "": that of the release's may be any."""
+    rollback: Rollback | None = None
+    """The last one of ours that is not known to have ended well; none lives while we hold the lock."""
 
     def labels(self, revision: int) -> Mapping[str, str]:
         """By the last three `sbkube prune` knows what left the project, whatever became of the recorded runs."""
@@ -171,8 +175,10 @@ def is_left_to_us(now: Release, owner: str, lock: str) -> bool:
 
 
 def was_left_by_us(now: Release, wanted: Wanted, earlier: Sequence[Release]) -> bool:
-    """A rollback has the labels of the revision it goes to: so it is ours if it was to mend one of ours."""
+    """A rollback has the labels of the revision it goes to: so it is ours if we noted it, or if it was to mend one of ours."""
     if is_left_to_us(now, wanted.owner, wanted.lock):
+        return True
+    if wanted.rollback is not None and wanted.rollback.is_(now):
         return True
     if now.status is not ReleaseStatus.PENDING_ROLLBACK or not earlier:
         return False

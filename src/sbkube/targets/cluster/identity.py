@@ -6,13 +6,13 @@ A context's name is only a name: the same one may lead elsewhere on another day.
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from sbkube.errors import SbkubeError
 from sbkube.helm.releases import Cluster
+
+from .kept import keep, kept
 
 
 class AnotherCluster(SbkubeError):
@@ -49,26 +49,12 @@ class Identities:
     profile: str | None
 
     def of(self, cluster: Cluster) -> str | None:
-        found = self._read().get(self._key(cluster))
+        found = kept(self.file).get(self._key(cluster))
         return found if isinstance(found, str) else None
 
     def remember(self, cluster: Cluster, uid: str) -> None:
         """Only under the run lock."""
-        fresh = self.file.with_name(f".{self.file.name}.unfinished")
-        descriptor = os.open(fresh, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump({**self._read(), self._key(cluster): uid}, file, indent=2, sort_keys=True)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self.file)
+        keep(self.file, {**kept(self.file), self._key(cluster): uid})
 
     def _key(self, cluster: Cluster) -> str:
         return f"{self.profile or ''}/{cluster.context or ''}"
-
-    def _read(self) -> dict[str, object]:
-        try:
-            known = json.loads(self.file.read_bytes())
-        except (FileNotFoundError, ValueError):
-            return {}
-        return known if isinstance(known, dict) else {}

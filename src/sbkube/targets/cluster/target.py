@@ -64,6 +64,7 @@ from .kubectl import Kubectl, KubectlMissing
 from .namespaces import Namespaces
 from .objects import objects_of
 from .others import AnotherChart, PendingElsewhere
+from .rollbacks import Rollback, Rollbacks
 from .unready import Watch
 from .waiting import Turns
 
@@ -102,9 +103,11 @@ class ClusterTarget:
     _turns: Turns = field(default_factory=Turns, init=False)
     _watch: Watch = field(default_factory=Watch, init=False)
     _namespaces: Namespaces = field(init=False)
+    _rollbacks: Rollbacks = field(init=False)
 
     def __post_init__(self) -> None:
         self._namespaces = Namespaces(self.kubectl)
+        self._rollbacks = Rollbacks(self.identities.file.with_name("rollbacks.json"))
 
     @property
     def identity(self) -> dict[str, str]:
@@ -174,10 +177,14 @@ class ClusterTarget:
                 deployment.options.prune,
                 lock=self.lock,
                 is_undone_by_helm=deployment.options.atomic,
+                rollback=self.rollback_of(*name),
                 chart="" if self.accept_change else (await run_sync(name_of, chart)).name,
             )
             with self._in_plain_words(deployment):
-                return await self._brought_about(deployment, chart, wanted, log)
+                deployed = await self._brought_about(deployment, chart, wanted, log)
+            if wanted.rollback is not None:
+                await self.forget_rollback(*name)
+            return deployed
 
     @contextmanager
     def _in_plain_words(self, deployment: Deployment) -> Iterator[None]:
@@ -219,14 +226,25 @@ class ClusterTarget:
     async def finish(self) -> None:
         await run_sync(lambda: shutil.rmtree(self.scratch, ignore_errors=True))
 
-    async def roll_back(self, request: RollbackRequest, log: Log) -> Release:
-        """Waits as a deploy does, and says as one why something is not ready."""
+    def rollback_of(self, namespace: str, name: str) -> Rollback | None:
+        """The last one of ours that is not known to have ended well. Blocking, and quick."""
+        return self._rollbacks.noted(self.cluster, namespace, name)
+
+    async def forget_rollback(self, namespace: str, name: str) -> None:
+        """Since the release has gone on; its revisions to come may be anybody's."""
+        await run_sync(self._rollbacks.forget, self.cluster, namespace, name)
+
+    async def roll_back(self, now: Release, request: RollbackRequest, log: Log) -> Release:
+        """Waits as a deploy does, and says as one why something is not ready. `now` is the newest revision."""
         releases = await self.releases()
         then = await releases.get(request.name, request.namespace, request.revision)
         rendered = Manifests() if then is None else Manifests(manifests=then.manifest, hooks=then.hooks)
         watched = Deployment(request.name, request.name, request.namespace, rendered)
+        await run_sync(self._rollbacks.note, self.cluster, now, request.revision)
         async with self._turns.turn(request, watched, self._releases_in(request.namespace)) as waiting:
-            return await self._watch.during(partial(releases.rollback, waiting), releases, watched, log)
+            made = await self._watch.during(partial(releases.rollback, waiting), releases, watched, log)
+        await self.forget_rollback(request.namespace, request.name)
+        return made
 
     # One deploy
 

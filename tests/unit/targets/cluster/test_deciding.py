@@ -17,6 +17,7 @@ from sbkube.targets.cluster.decide import (
     Wanted,
     decide,
 )
+from sbkube.targets.cluster.rollbacks import Rollback
 
 WANTED = Wanted("d1", "run-7", "our-folder")
 
@@ -115,6 +116,18 @@ def test_a_rollback_after_a_failure_is_ours_if_helm_was_told_to_make_it() -> Non
     under_way = rollback_to(history[0], 3)
     assert decide(under_way, WANTED, earlier=history) == Locked()
     assert decide(under_way, replace(WANTED, is_undone_by_helm=True), earlier=history) == Unlock(3)
+
+
+def test_a_rollback_that_we_noted_and_left_pending_is_ours_at_that_revision_only() -> None:
+    history = [release(ReleaseStatus.SUPERSEDED, 1), release(ReleaseStatus.DEPLOYED, 2)]
+    left, noted = rollback_to(history[0], 3), replace(WANTED, rollback=Rollback(3, 1))
+    assert decide(left, noted, earlier=history) == Unlock(3)
+    assert decide(left, noted, earlier=history, pending="fail") == Locked()
+    assert decide(replace(left, revision=4), noted, earlier=history) == Locked()
+    unlocking = rollback_to(left, 4)
+    assert decide(unlocking, noted, earlier=[*history, left]) == Unlock(4)
+    theirs = release(ReleaseStatus.PENDING_UPGRADE, owner="another")
+    assert decide(theirs, noted, earlier=history) == Locked()
 
 
 def test_nobody_waits_for_the_end_of_what_a_killed_run_of_ours_did() -> None:
