@@ -10,6 +10,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
@@ -121,31 +122,12 @@ class OciLogins:
     async def _ask(
         self, registry: Registry, reference: Reference, challenge: Challenge, login: Login | None
     ) -> Mapping[str, object]:
-        """A redirect is not followed: it would take a form with a token along."""
         realm = str(challenge.realm)
         if not realm.startswith("https://") and not (registry.plain_http and realm.startswith("http://")):
             raise InsecureRealm(reference.repository, realm)
         scope = self._scopes.get((registry, reference.path), f"repository:{reference.path}:pull")
         asked = {"service": challenge.service or "", "scope": scope}
-        access = _for_realm(registry, reference, realm)
-        if login is not None and login.refresh is not None:
-            form = {
-                **asked,
-                "grant_type": "refresh_token",
-                "client_id": "sbkube",
-                "refresh_token": login.refresh,
-            }
-            opened = self._http.open(
-                realm,
-                access,
-                method="POST",
-                headers={"Content-Type": "application/x-www-form-urlencoded"},
-                content=urlencode(form).encode(),
-                handles=_SAID,
-            )
-        else:
-            opened = self._http.open(_with_query(realm, asked), _with(access, login), handles=_SAID)
-        async with opened as answer:
+        async with self._open(realm, _for_realm(registry, reference, realm), asked, login) as answer:
             if answer.status in (400, 401, 403):
                 raise RegistryRefused(reference.repository, login)
             if answer.status != 200:
@@ -156,6 +138,22 @@ class OciLogins:
                 if len(body) > _LARGEST:
                     raise BadAnswer(realm, "it is too large")
         return read_object(bytes(body), realm)
+
+    def _open(
+        self, realm: str, access: Access, asked: Mapping[str, str], login: Login | None
+    ) -> AbstractAsyncContextManager[Answer]:
+        """A redirect is not followed: it would take a form with a token along."""
+        if login is None or login.refresh is None:
+            return self._http.open(_with_query(realm, asked), _with(access, login), handles=_SAID)
+        form = {**asked, "grant_type": "refresh_token", "client_id": "sbkube", "refresh_token": login.refresh}
+        return self._http.open(
+            realm,
+            access,
+            method="POST",
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+            content=urlencode(form).encode(),
+            handles=_SAID,
+        )
 
 
 _SAID = (301, 302, 303, 307, 308, 400, 401, 403)
