@@ -260,6 +260,24 @@ def test_paths_to_nowhere_are_told_before_anything_runs(project: ProjectFolder) 
         assert line in told.out + told.err, told
 
 
+def test_a_kustomization_of_the_project_that_leads_to_what_is_fetched_is_told_beforehand(
+    project: ProjectFolder,
+) -> None:
+    project.write({"k/kustomization.yaml": "resources: [../repos/source/base, crds.yaml, own.yaml]\n"})
+    project.write({"k/own.yaml": manifest("own"), "k/crds.yaml": manifest("stale")})
+    project.config(
+        """
+        source: {type: git, repo: 'https://example.com/x'}
+        crds: {type: http, url: 'https://example.com/x', dest: k/crds.yaml}
+        k: {type: kustomize, path: k}
+        """
+    )
+    told = project("validate").err
+    assert "config.yaml:6: resource 'repos/source/base' is missing: app 'source' fetches it" in told
+    assert "config.yaml:6: resource 'k/crds.yaml' is missing: app 'crds' fetches it" in told
+    assert "own.yaml" not in told
+
+
 def test_a_chart_in_git_is_taken_from_its_folder(project: ProjectFolder, repository: Repository) -> None:
     repository.commit(chart("web"))
     repository.run("tag", "v1")

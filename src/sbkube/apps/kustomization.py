@@ -30,6 +30,8 @@ class Kustomization:
     """Its own first; what lies below one of them is part of it."""
     unpinned: tuple[str, ...]
     """What is fetched and may be something else the next time."""
+    local: tuple[Path, ...]
+    """What its folders name besides."""
 
 
 def file_in(folder: Path) -> Path | None:
@@ -40,6 +42,7 @@ def follow(folder: Path) -> Kustomization:
     """From one kustomization to all that it leads to; what cannot be read leads nowhere, and Kustomize will say why."""
     found: dict[str, Path] = {}
     remote: dict[str, None] = {}
+    local: dict[Path, None] = {}
     todo = [folder]
     while todo:
         here = todo.pop(0)
@@ -47,12 +50,15 @@ def follow(folder: Path) -> Kustomization:
             continue
         found[real] = here
         for text in _references(here):
+            if is_remote(text) and not (here / text).exists():
+                remote[text] = None
+                continue
+            local[here / text] = None
             if (here / text).is_dir():
                 todo.append(here / text)
-            elif is_remote(text) and not (here / text).exists():
-                remote[text] = None
     own = [path for real, path in found.items() if not _lies_below(real, found)]
-    return Kustomization(tuple(own), tuple(text for text in remote if not is_pinned(text)))
+    unpinned = tuple(text for text in remote if not is_pinned(text))
+    return Kustomization(tuple(own), unpinned, tuple(local))
 
 
 def is_remote(text: str) -> bool:

@@ -26,6 +26,7 @@ from sbkube.documents import read_text
 from sbkube.errors import Position, SbkubeError
 from sbkube.process import Exit, OnLine, run_process
 
+_INSTEAD = "`path: ${repos.X}/…` renders a kustomization of a clone, and a `yaml` app what else is fetched"
 _TOLD = 20
 """Lines of what Kustomize said that are told with a failure; all of them are in the log."""
 
@@ -68,6 +69,8 @@ class KustomizeApp(ReleasedApp):
             _check_namespace(work.place)
             return await deploy_rendered(work, work.place.name, self.deploy_options())
         kustomization = self._input(work.place)
+        for file in await run_sync(lambda: list(self._inputs(work.place))):
+            file.present()
         built = await self._built(kustomization.present(), work)
         found = await run_sync(_manifests, built, kustomization)
         await write_rendered(work.out, await run_sync(rendered, found, work.place))
@@ -96,9 +99,16 @@ class KustomizeApp(ReleasedApp):
     def _inputs(self, place: Place) -> Iterator[FileInput]:
         own, sought = self._input(place), place.seek(self.path)
         yield own
-        for folder in follow(own.path).folders[1:] if own.path is not None else ():
+        if own.path is None:
+            return
+        found = follow(own.path)
+        for folder in found.folders[1:]:
             name = os.path.relpath(folder, place.folder) if sought is None else sought.shown(folder)
             yield FileInput("kustomization", name, folder, own.where, by=own.by)
+        for path in found.local if sought is None else ():
+            if (elsewhere := place.seek(str(path))) is not None:
+                why = f"app {elsewhere.by!r} fetches it, and Kustomize finds it in no folder of the project; {_INSTEAD}"
+                yield FileInput("resource", os.path.relpath(path, place.folder), None, own.where, (), why)
 
     async def _built(self, folder: Path, work: Work) -> str:
         where = work.place.where("path")
