@@ -121,6 +121,22 @@ async def run_process(
         child.close()
 
 
+# By its path, since no shell need take a descriptor of two digits; one that cannot open it ends, and the rest goes on.
+END_WITH_LIFELINE = '(exec <"/dev/fd/$1" || exit; read -r end; kill -9 0) >/dev/null 2>&1 &'
+"""For `sh`, whose first argument is a lifeline: its group is killed when that ends."""
+
+
+@contextmanager
+def lifeline() -> Iterator[int]:
+    """Ends for who inherits it when this does, or when we are gone."""
+    inherited, held = os.pipe()
+    try:
+        yield inherited
+    finally:
+        os.close(held)
+        os.close(inherited)
+
+
 # --- process groups -------------------------------------------------------
 
 _live: set[int] = set()

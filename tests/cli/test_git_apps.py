@@ -391,7 +391,7 @@ def test_a_run_that_is_killed_while_it_fetches_goes_on_as_if_nothing_had_been(
             assert server.stalled.wait(30)
             running.kill()
         assert project.statuses("source:prepare", "a:template") == ["interrupted", "pending"]
-        server.stalls_at = None
-        server.goes_on.set()
+        server.stalls_at = None  # the first request is not answered before all is over
         assert project.runs("--resume") == ["a:deploy", "a:template", "source:prepare"]
+        server.goes_on.set()
     assert "name: a" in rendered(project, "a")

@@ -2,7 +2,7 @@
 
 Below the cache folder lies a bare clone for each URL, `git/<digest>`, with a `.lock` beside it. A commit is there when its own
 reference, `refs/sbkube/<commit>`, is: git writes that last, so what a kill leaves behind is never taken for a commit. One
-process at a time fetches into a clone. It hands the lock to the git that it starts, which may outlive it.
+process at a time fetches into a clone. It hands the lock to the git that it starts, which may outlive it by a moment.
 """
 
 from __future__ import annotations

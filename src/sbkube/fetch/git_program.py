@@ -8,13 +8,14 @@ opens a repository goes through the environment of the one process that needs it
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sbkube.fetch.git_errors import GitMissing
 from sbkube.fetch.git_remote import SCHEMES, GitRemote
-from sbkube.process import CommandNotFound, Exit, run_process
+from sbkube.process import END_WITH_LIFELINE, Exit, lifeline, run_process
 
 _KEPT = ("GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_SSH", "GIT_SSH_COMMAND")
 """Of the variables that git reads: which authorities are trusted, and which ssh is used where no key is named."""
@@ -70,18 +71,27 @@ class Git:
         """To its end, and however it ends. Raises `GitMissing`."""
         lines: list[str] = []
         env = {**self._environment(remote, config or {}), **(more or {})}
-        try:
+        program = shutil.which("git", path=env.get("PATH", ""))
+        if program is None:
+            raise GitMissing(remote.url)
+        with lifeline() as line:  # one that outlived us would hold a clone until its server answers
             ended = await run_process(
-                ["git", *arguments],
+                [
+                    "/bin/sh",
+                    "-c",
+                    f'{END_WITH_LIFELINE}\nshift; exec "$@"',
+                    "sh",
+                    str(line),
+                    program,
+                    *arguments,
+                ],
                 cwd=cwd,
                 env=env,
                 on_line=lines.append,
                 grace=1.0,
                 stdin=stdin,
-                keeps_open=keeps_open,
+                keeps_open=(line, *keeps_open),
             )
-        except CommandNotFound as error:
-            raise GitMissing(remote.url) from error
         return Said(ended, lines)
 
     def _environment(self, remote: GitRemote, config: Mapping[str, str]) -> dict[str, str]:

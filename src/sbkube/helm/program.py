@@ -6,7 +6,6 @@ child that waits for the end of a pipe of which we alone hold the other side see
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import Any
 from anyio import to_thread
 
 from ..errors import is_disk_full
-from ..process import CannotStart, CommandTimedOut, run_process
+from ..process import END_WITH_LIFELINE, CannotStart, CommandTimedOut, lifeline, run_process
 from .base import (
     INSTALL_HINT,
     LARGEST_ANSWER,
@@ -47,16 +46,16 @@ async def run_helm(
     errors = _Errors()
     output = folder / "output"
     try:
-        with _lifeline() as lifeline:
+        with lifeline() as line:
             ended = await run_process(
                 # into a file: the output is wanted to the byte, apart from the errors, and may be large
-                ["/bin/sh", "-c", _SCRIPT, "sh", str(lifeline), str(output), program, *arguments],
+                ["/bin/sh", "-c", _SCRIPT, "sh", str(line), str(output), program, *arguments],
                 cwd=folder,
                 env=environ,
                 on_line=errors.add,
                 time_limit=time_limit,
                 grace=0.0,
-                keeps_open=[lifeline],
+                keeps_open=[line],
             )
     except CommandTimedOut as error:
         raise HelmTimeout(time_limit, chart=chart) from error
@@ -71,24 +70,12 @@ async def run_helm(
     return await to_thread.run_sync(_content, output)
 
 
-# By its path, since no shell need take a descriptor of two digits; one that cannot open it ends, and Helm goes on.
-_SCRIPT = """\
-lifeline=$1 output=$2
+_SCRIPT = f"""\
+{END_WITH_LIFELINE}
+output=$2
 shift 2
-(exec <"/dev/fd/$lifeline" || exit; read -r end; kill -9 0) >/dev/null 2>&1 &
 exec "$@" >"$output"
 """
-
-
-@contextmanager
-def _lifeline() -> Iterator[int]:
-    """Ends for who inherits it when this does, or when we are gone."""
-    inherited, held = os.pipe()
-    try:
-        yield inherited
-    finally:
-        os.close(held)
-        os.close(inherited)
 
 
 @contextmanager

@@ -532,7 +532,7 @@ anyio.run(Bench(Path({folder!r})).take, {url!r})
 async def test_a_kill_in_the_middle_harms_nothing(
     bench: Bench, repository: Repository, tmp_path: Path, start: int
 ) -> None:
-    """Of sbkube alone, when it has started git so many times: that git goes on, and may be writing still."""
+    """When it has started git so many times; that git is killed too, whatever it is writing."""
     repository.commit({f"f{n}": f"{n}" * 10_000 for n in range(50)})
     count, shim = tmp_path / "count", tmp_path / "shim/git"
     shim.parent.mkdir()
