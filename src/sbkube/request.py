@@ -41,6 +41,9 @@ class Request:
     pending: PendingPolicy = "ours"
     """What to do with a release that a killed Helm left `pending-*`; see `targets.base`."""
 
+    is_offline: bool = False
+    """Fetch nothing: what the cache lacks fails its step. Also by the variable SBKUBE_OFFLINE."""
+
     @property
     def resume(self) -> Resume:
         return "always" if self.asked.resume else "no"
@@ -48,4 +51,11 @@ class Request:
 
 def workshop_of(project: Project, request: Request, environ: Mapping[str, str]) -> Workshop:
     wishes = TargetWishes(request.target, request.accept_target_change, request.force, request.pending)
-    return open_workshop(project, environ, wishes, state_dir=request.state_dir, helm=request.helm)
+    return open_workshop(
+        project,
+        environ,
+        wishes,
+        state_dir=request.state_dir,
+        helm=request.helm,
+        is_offline=request.is_offline,
+    )

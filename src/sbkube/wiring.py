@@ -40,7 +40,7 @@ from sbkube.engine import (
 )
 from sbkube.engine.step import Body
 from sbkube.engine.stores.base import Plan
-from sbkube.errors import SbkubeError, is_disk_full
+from sbkube.errors import ConfigError, SbkubeError, is_disk_full
 from sbkube.fetch.fetching import Fetching
 from sbkube.helm.base import Helm
 from sbkube.leftovers import Attempt
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from sbkube.targets.cluster.target import ClusterTarget
 
 STATE_FOLDER = ".sbkube"
+_OFFLINE = "SBKUBE_OFFLINE"
 WORK, DEPLOY = 8, 256
 """Default sizes of the pools: `work` (prepare, build, commands) and `deploy`, mostly waiting; `render` is one a core."""
 _KEY_SIZE = 32
@@ -84,6 +85,7 @@ class Workshop:
     target: Target
     environ: Mapping[str, str]
     helms: Helms
+    is_offline: bool = False
     control: RunControl = field(default_factory=RunControl)
     outputs: Outputs = field(init=False)
     fetch: Fetching = field(init=False)
@@ -91,7 +93,7 @@ class Workshop:
 
     def __post_init__(self) -> None:
         self.outputs = Outputs(self.state / "out")
-        self.fetch = Fetching(_with_proxies(self.environ, self.project.settings))
+        self.fetch = Fetching(_with_proxies(self.environ, self.project.settings), is_offline=self.is_offline)
 
     async def plan(self, asked: Asked, earlier: Plan | None) -> Planned:
         for error in unsuited(self.project, self.target.identity):
@@ -337,6 +339,8 @@ class Workshop:
         }
         if settings.kubeconfig:
             env["KUBECONFIG"] = str(self.project.folder / Path(settings.kubeconfig).expanduser())
+        if self.is_offline:
+            env[_OFFLINE] = "1"
         env |= self.target.environment
         context_name = place.app.context or settings.kubeconfig_context
         if context_name:
@@ -363,11 +367,26 @@ def open_workshop(
     *,
     state_dir: str | None = None,
     helm: str | Helm | None = None,
+    is_offline: bool = False,
 ) -> Workshop:
     """By what flags say and, where they do not, the environment and the project. Starts and touches nothing yet."""
     state = state_folder(project.folder, state_dir, environ)
     helms = Helms(helm or environ.get("SBKUBE_HELM") or None, environ)
-    return Workshop(project, state, choose_target(project, wishes, state, helms), environ, helms)
+    target = choose_target(project, wishes, state, helms)
+    return Workshop(project, state, target, environ, helms, is_offline or _offline_by(environ))
+
+
+def _offline_by(environ: Mapping[str, str]) -> bool:
+    """Raises `ConfigError` for what may mean either: nobody who asks for no network is to get some."""
+    told = environ.get(_OFFLINE, "").strip().lower()
+    if told in ("", "0", "no", "off", "false"):
+        return False
+    if told in ("1", "yes", "on", "true"):
+        return True
+    raise ConfigError(
+        f"the environment variable {_OFFLINE} must be 1 or 0, not {told!r}",
+        hint=f"`export {_OFFLINE}=1`, or unset it",
+    )
 
 
 def limits_of(project: Project, max_parallel: int | None) -> Limits:

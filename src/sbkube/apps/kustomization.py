@@ -28,10 +28,15 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 class Kustomization:
     folders: tuple[Path, ...]
     """Its own first; what lies below one of them is part of it."""
-    unpinned: tuple[str, ...]
-    """What is fetched and may be something else the next time."""
+    remote: tuple[str, ...]
+    """What Kustomize fetches by itself."""
     local: tuple[Path, ...]
     """What its folders name besides."""
+
+    @property
+    def unpinned(self) -> list[str]:
+        """What may be something else the next time."""
+        return [text for text in self.remote if not is_pinned(text)]
 
 
 def file_in(folder: Path) -> Path | None:
@@ -57,8 +62,7 @@ def follow(folder: Path) -> Kustomization:
             if (here / text).is_dir():
                 todo.append(here / text)
     own = [path for real, path in found.items() if not _lies_below(real, found)]
-    unpinned = tuple(text for text in remote if not is_pinned(text))
-    return Kustomization(tuple(own), unpinned, tuple(local))
+    return Kustomization(tuple(own), tuple(remote), tuple(local))
 
 
 def is_remote(text: str) -> bool:

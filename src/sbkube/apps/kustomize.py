@@ -24,6 +24,8 @@ from sbkube.apps.rendered import deploy_rendered, rendered, write_rendered
 from sbkube.apps.work import Json, Place, Reading, Work
 from sbkube.documents import read_text
 from sbkube.errors import Position, SbkubeError
+from sbkube.fetch.errors import NotKept
+from sbkube.fetch.git_remote import without_credentials
 from sbkube.process import Exit, OnLine, run_process
 
 _INSTEAD = "`path: ${repos.X}/…` renders a kustomization of a clone, and a `yaml` app what else is fetched"
@@ -71,6 +73,8 @@ class KustomizeApp(ReleasedApp):
         kustomization = self._input(work.place)
         for file in await run_sync(lambda: list(self._inputs(work.place))):
             file.present()
+        if work.fetch.is_offline:
+            await run_sync(_refuse_remote, kustomization)
         built = await self._built(kustomization.present(), work)
         found = await run_sync(_manifests, built, kustomization)
         await write_rendered(work.out, await run_sync(rendered, found, work.place))
@@ -173,6 +177,17 @@ async def _run(arguments: list[str], work: Work, on_line: OnLine) -> Exit:
 def _manifests(text: str, kustomization: FileInput) -> list[Manifest]:
     with kustomization.named():
         return read_manifests(text, kustomization.present(), kustomization.name)
+
+
+def _refuse_remote(kustomization: FileInput) -> None:
+    """Kustomize keeps nothing of what it fetches. Raises `NotKept`."""
+    for text in follow(kustomization.present()).remote[:1]:
+        error = NotKept(
+            f"{without_credentials(text)!r}, to which kustomization {kustomization.name!r} refers,"
+        )
+        error.hint = "Kustomize fetches it by itself, and keeps nothing: copy it into the project"
+        error.set_place(kustomization.where)
+        raise error
 
 
 def _check_namespace(place: Place) -> None:

@@ -18,11 +18,12 @@ async def looked_at(
     helm: str | None = None,
     apps: tuple[str, ...] = (),
     labels: tuple[str, ...] = (),
+    offline: bool = False,
 ) -> tuple[Project, Request]:
     """The project, and the request that the options of `app_options` and `cluster_options` make."""
     project = await load_project(where, goes_on=False, environ=environ)
     asked = Asked(apps=apps, labels=labels)
-    return project, Request(asked, target=target, state_dir=where.state_dir, helm=helm)
+    return project, Request(asked, target=target, state_dir=where.state_dir, helm=helm, is_offline=offline)
 
 
 def object_document(change: Any) -> dict[str, Any]:

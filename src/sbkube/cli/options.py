@@ -226,6 +226,13 @@ parallel_option = option(
     help="Steps at once, at most. [default: the project's limits] [env:SBKUBE_MAX_PARALLEL]",
 )
 
+offline_option = option(
+    "--offline",
+    is_flag=True,
+    group=HOW,
+    help="Fetch nothing; what the cache lacks fails. [env:SBKUBE_OFFLINE]",
+)
+
 wait_lock_option = option(
     "--wait-lock",
     metavar="TIME",
@@ -260,6 +267,7 @@ run_options = together(
     option("--no-parallel", is_flag=True, group=HOW, help="One step at a time."),
     option("--fail-fast", is_flag=True, group=HOW, help="Start nothing more after the first failure."),
     option("--timeout", metavar="TIME", group=HOW, help="End the run after this, as 90s or 1h30m."),
+    offline_option,
     wait_lock_option,
     helm_option,
     output_option("text", "json", "ndjson"),

@@ -133,6 +133,8 @@ class Cache:
 
     def note(self, kind: str, name: str, value: Mapping[str, Any]) -> None:
         """What a name stood for. It must hold no credential, nor must the name."""
+        if self.noted(kind, name) == {"name": name, **value}:
+            return
         path = self._note(kind, name)
         self._folder("notes", kind)
         fresh = self._folder("incoming") / uuid4().hex
@@ -175,7 +177,7 @@ class Cache:
         for path in self.folder.glob("notes/*/*"):
             with suppress(OSError, ValueError):
                 digest = json.loads(path.read_text(encoding="utf-8")).get("digest")
-                if not self.path(str(digest).removeprefix("sha256:")).exists():
+                if digest and not self.path(str(digest).removeprefix("sha256:")).exists():
                     path.unlink()
 
     def verify(self) -> list[Blob]:

@@ -98,11 +98,17 @@ class Downloads:
     ) -> Fetched:
         """By digest if it is known, which asks nobody where the cache has it; else the server is asked what is new.
 
+        Offline it is what came last.
+
         `packed`: may come compressed, and is kept unpacked. Raises `FetchError`.
         """
         if expected is not None and (known := await self._in_cache(url, expected)) is not None:
             return known
         wanted = _Wanted(url, access, expected, limit, packed, on_bytes)
+        if self.http.is_offline and expected is None:
+            seen = await self._seen(wanted)
+            if seen.known is not None:
+                return seen.known
         return await self._flights.do((url, access, expected), lambda: self._fetch(wanted))
 
     async def _in_cache(self, url: str, digest: str) -> Fetched | None:

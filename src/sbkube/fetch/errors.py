@@ -42,6 +42,16 @@ class NotThere(FetchError):
     """The other side answered that there is no such thing."""
 
 
+class NotKept(FetchError):
+    """The network is not to be asked, and the cache does not have it."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what} is not in the cache, and nobody is asked for it offline",
+            hint="`sbkube prepare` without `--offline` and SBKUBE_OFFLINE fetches it",
+        )
+
+
 class AccessRefused(FetchError):
     """Without the right credentials it is not given."""
 

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 class Fetching:
     """`aclose` ends its connections, and removes what came in part."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        """Which says where the cache is, and which proxies there are."""
+    def __init__(self, environ: Mapping[str, str], *, is_offline: bool = False) -> None:
+        """`environ` says where the cache is, and which proxies there are. Offline there is the cache, and nothing else."""
         self._environ = environ
+        self.is_offline = is_offline
 
     @cached_property
     def cache(self) -> Cache:
@@ -33,13 +34,13 @@ class Fetching:
     def git(self) -> GitClones:
         from sbkube.fetch.git import GitClones
 
-        return GitClones(self.cache.folder / "git", self._environ)
+        return GitClones(self.cache, self._environ, is_offline=self.is_offline)
 
     @cached_property
     def http(self) -> Http:
         from sbkube.fetch.http import Http
 
-        return Http(proxies_of(self._environ))
+        return Http(proxies_of(self._environ), is_offline=self.is_offline)
 
     @cached_property
     def downloads(self) -> Downloads:

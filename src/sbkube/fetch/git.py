@@ -18,6 +18,8 @@ from pathlib import Path
 import anyio
 from anyio.to_thread import run_sync
 
+from sbkube.fetch.cache import Cache
+from sbkube.fetch.errors import NotKept
 from sbkube.fetch.git_errors import (
     UNADVERTISED,
     AmbiguousCommit,
@@ -69,17 +71,30 @@ class Advertised:
 class GitClones:
     """What one run asks of repositories: each is asked once what it has."""
 
-    def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
-        """`folder` is that of the clones."""
-        self._folder = folder
-        self._git = Git(environ)
+    def __init__(self, cache: Cache, environ: Mapping[str, str], *, is_offline: bool = False) -> None:
+        """The clones lie in the folder of the cache, which also knows where names led last."""
+        self._cache, self._folder = cache, cache.folder / "git"
+        self._git = Git(environ, is_offline)
         self._asked: dict[str, Advertised] = {}
         self._asking: dict[str, anyio.Lock] = {}
 
     async def commit_of(self, remote: GitRemote, wanted: Wanted) -> str:
-        """Asks nobody for a full commit id. Raises `FetchError`."""
+        """Asks nobody for a full commit id. Offline, where the name led last. Raises `FetchError`."""
         if wanted.ref is not None and is_commit(wanted.ref):
             return wanted.ref
+        question = f"{remote.url} {wanted.kind} {wanted}"
+        try:
+            self._git.check_may_ask(remote, f"the commit that {wanted} of {remote.url} means")
+        except NotKept:
+            noted = await run_sync(self._cache.noted, "git", question) or {}
+            if "commit" not in noted:
+                raise
+            return str(noted["commit"])
+        commit = await self._commit_of(remote, wanted)
+        await run_sync(self._cache.note, "git", question, {"commit": commit})
+        return commit
+
+    async def _commit_of(self, remote: GitRemote, wanted: Wanted) -> str:
         advertised = await self._advertised(remote)
         if commit := advertised.commit(wanted):
             return commit
@@ -140,6 +155,7 @@ class _Clone:
     async def fetch(self, commit: str, log: Log, *, anew: bool = False) -> None:
         if not anew and self._has(commit):
             return
+        self.git.check_may_ask(self.remote, f"commit {commit[:12]} of {self.remote.url}")
         waiting = partial(log, f"waiting until another fetch of {self.remote.url} has ended")
         async with held(self._lock_file, on_wait=waiting) as lock:
             if anew:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sbkube.fetch.errors import NotKept
 from sbkube.fetch.git_errors import GitMissing
 from sbkube.fetch.git_remote import SCHEMES, GitRemote
 from sbkube.process import END_WITH_LIFELINE, Exit, lifeline, run_process
@@ -57,6 +58,12 @@ class Said:
 @dataclass(frozen=True, slots=True)
 class Git:
     environ: Mapping[str, str]
+    is_offline: bool = False
+
+    def check_may_ask(self, remote: GitRemote, what: str) -> None:
+        """A repository of this machine's disk may always be asked. Raises `NotKept`."""
+        if self.is_offline and remote.scheme != "file":
+            raise NotKept(what)
 
     async def __call__(
         self,
@@ -103,7 +110,7 @@ class Git:
             "GIT_CONFIG_GLOBAL": "/dev/null",
             "GIT_ATTR_NOSYSTEM": "1",
             "GIT_TERMINAL_PROMPT": "0",
-            "GIT_ALLOW_PROTOCOL": ":".join(SCHEMES),
+            "GIT_ALLOW_PROTOCOL": "file" if self.is_offline else ":".join(SCHEMES),
             "GIT_LITERAL_PATHSPECS": "1",
             "GIT_NO_REPLACE_OBJECTS": "1",
             "GIT_OPTIONAL_LOCKS": "0",

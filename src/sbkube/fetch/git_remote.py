@@ -29,6 +29,10 @@ class Wanted:
     def is_pinned(self) -> bool:
         return is_commit(self.ref or "")
 
+    @property
+    def kind(self) -> str:
+        return "ref" if self.ref else "branch"
+
     def __str__(self) -> str:
         return self.ref or self.branch or "its default branch"
 

@@ -28,6 +28,7 @@ _ENTRY = re.compile(r"(\d{6}) \w+ ([0-9a-f]{40})\t(.*)")
 _QUOTED = re.compile(r"\\([0-7]{3}|.)")
 _SIGNS = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "v": "\v", "f": "\f"}
 _LINK, _SUBMODULE = "120000", "160000"
+_OID = re.compile(rb"^oid sha256:([0-9a-f]{64})$", re.MULTILINE)
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _LARGEST_POINTER = 1024
 _LFS = {"filter.lfs.smudge": "git-lfs smudge -- %f", "filter.lfs.required": "true"}
@@ -151,8 +152,18 @@ class TreeWriter:
         """What LFS keeps elsewhere, in the place of what points there. It asks the repository by itself."""
         if not _on_path("git-lfs", self.git.environ):
             raise LfsMissing(self.remote.url, as_text(pointers[0]))
+        for name in pointers:
+            if not self._has_large(into / name):
+                self.git.check_may_ask(self.remote, f"{as_text(name)!r}, in Git LFS, of {self.remote.url}")
         config = {**_LFS, "remote.origin.url": self.remote.url, "lfs.locksverify": "false"}
         await self._check_out(pointers, into, index, config, self.remote)
+
+    def _has_large(self, pointer: Path) -> bool:
+        found = _OID.search(pointer.read_bytes())
+        return found is not None and self._large_file(found[1].decode()).is_file()
+
+    def _large_file(self, oid: str) -> Path:
+        return self.folder / "lfs/objects" / oid[:2] / oid[2:4] / oid
 
     async def _submodule_urls(self, commit: str) -> dict[str, str]:
         said = await self._run(

@@ -14,7 +14,8 @@ from anyio.to_thread import run_sync
 
 from sbkube import __version__
 from sbkube.fetch.access import Access, Proxies
-from sbkube.fetch.addresses import origin, split_login
+from sbkube.fetch.addresses import origin, redacted, split_login
+from sbkube.fetch.errors import NotKept
 from sbkube.fetch.http_errors import BadUrl, TooLarge, TooManyRedirects, failure, refusal
 
 if TYPE_CHECKING:
@@ -56,9 +57,12 @@ class Answer:
 
 
 class Http:
-    """The connections of one run. `aclose` ends them."""
+    """The connections of one run. `aclose` ends them. Offline there are none, and whoever asks for one is told so."""
 
-    def __init__(self, proxies: Proxies | None = None, limits: HttpLimits | None = None) -> None:
+    def __init__(
+        self, proxies: Proxies | None = None, limits: HttpLimits | None = None, *, is_offline: bool = False
+    ) -> None:
+        self.is_offline = is_offline
         self.proxies = proxies or Proxies()
         self.limits = limits or HttpLimits()
         self._total = anyio.Semaphore(self.limits.total)
@@ -85,6 +89,8 @@ class Http:
 
         What `access` says goes to the origin of `url` alone; `headers` and the body go along with redirects.
         """
+        if self.is_offline:
+            raise NotKept(repr(redacted(url)))
         url, login = _checked(url)
         if login is not None and access.username is None:
             access = _with_login(access, login)

@@ -17,7 +17,7 @@ from sbkube.fetch.access import Access
 from sbkube.fetch.addresses import redacted
 from sbkube.fetch.cache import Cache
 from sbkube.fetch.downloads import Downloads, Fetched, OnBytes
-from sbkube.fetch.errors import AccessRefused
+from sbkube.fetch.errors import AccessRefused, NotKept
 from sbkube.fetch.flights import Flights
 from sbkube.fetch.http import Answer
 from sbkube.fetch.http_errors import TooLarge, WrongDigest
@@ -70,8 +70,11 @@ class OciCharts:
         wanted: str | None = None,
         on_bytes: OnBytes | None = None,
     ) -> FetchedChart:
-        found = await self.find(reference, registry, wanted)
-        fetched = await self.fetch(found, on_bytes)
+        try:
+            found = await self.find(reference, registry, wanted)
+            fetched = await self.fetch(found, on_bytes)
+        except NotKept as error:
+            raise NotKept(f"chart {reference}{f' {wanted}' if wanted else ''}") from error
         path = self._cache.path(fetched.digest)
         return FetchedChart(path, str(found.reference), fetched.digest, found.version, fetched.is_new)
 
@@ -103,10 +106,16 @@ class OciCharts:
         """What is a version is taken for a tag, also `1.2`, of which a repository over HTTP would take any."""
         if wanted is not None and parse_version(wanted) is not None:
             return wanted
+        question = f"{reference.repository} {wanted or ''}"
+        if self._downloads.http.is_offline:
+            noted = await run_sync(self._cache.noted, "oci-version", question) or {}
+            if "version" in noted:
+                return str(noted["version"])
         versions = await self.versions(reference, registry)
         chosen = choose(versions, lambda version: version, wanted)
         if chosen is None:
             raise NoSuchVersion(reference.repository, wanted, versions)
+        await run_sync(self._cache.note, "oci-version", question, {"version": chosen})
         return chosen
 
     # Manifests
@@ -124,6 +133,8 @@ class OciCharts:
         """One that we have seen is asked for by its head alone: of these, registries count fewer."""
         name, tag = f"{reference.repository}:{reference.tag}", str(reference.tag)
         if (known := await self._seen(reference, name)) is not None:
+            if self._downloads.http.is_offline:
+                return known
             answer, _ = await self._client.manifest(reference, registry, tag, method="HEAD")
             if answer.headers.get("docker-content-digest") == known.digest:
                 return known

@@ -10,9 +10,9 @@ import anyio
 from anyio.to_thread import run_sync
 
 from sbkube.fetch.access import Access
-from sbkube.fetch.addresses import beneath, origin, redacted
+from sbkube.fetch.addresses import beneath, origin, redacted, told_apart
 from sbkube.fetch.downloads import Downloads, OnBytes
-from sbkube.fetch.errors import FetchError, NotThere
+from sbkube.fetch.errors import FetchError, NotKept, NotThere
 from sbkube.fetch.flights import Flights
 from sbkube.fetch.http import ANYONE
 from sbkube.fetch.http_errors import BadUrl
@@ -83,7 +83,24 @@ class Repositories:
     async def chart(
         self, repository: Repository, chart: str, wanted: str | None, on_bytes: OnBytes | None = None
     ) -> FetchedChart:
-        """Of the newest version that is wanted. Raises `FetchError`."""
+        """Of the newest version that is wanted; offline, what was the last answer to this. Raises `FetchError`."""
+        question = f"{told_apart(repository.url)} {chart} {wanted or ''}"
+        if not self._downloads.http.is_offline:
+            fetched = await self._chart(repository, chart, wanted, on_bytes)
+            answer = {"digest": fetched.digest, "url": fetched.url, "version": fetched.version}
+            await run_sync(self._cache.note, "chart", question, answer)
+            return fetched
+        if (known := await run_sync(self._last, question)) is not None:
+            return known
+        try:
+            return await self._chart(repository, chart, wanted, on_bytes)
+        except NotKept as error:
+            told = f"chart {chart!r} {wanted or 'of the newest version'} of repository {repository.name!r}"
+            raise NotKept(told) from error
+
+    async def _chart(
+        self, repository: Repository, chart: str, wanted: str | None, on_bytes: OnBytes | None
+    ) -> FetchedChart:
         entry = await self._entry(repository, chart, wanted)
         errors: list[FetchError] = []
         for url in entry.urls:
@@ -99,6 +116,11 @@ class Repositories:
         return FetchedChart(
             self._cache.path(fetched.digest), fetched.url, fetched.digest, None, fetched.is_new
         )
+
+    def _last(self, question: str) -> FetchedChart | None:
+        noted = self._cache.noted("chart", question) or {}
+        path = self._cache.find(str(noted.get("digest")))
+        return None if path is None else FetchedChart(path, noted["url"], path.name, noted["version"], False)
 
     async def index(self, repository: Repository) -> Index:
         return await self._indexes.do(repository, lambda: self._index(repository))

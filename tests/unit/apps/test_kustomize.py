@@ -130,7 +130,7 @@ def test_only_a_commit_is_the_same_tomorrow() -> None:
 def test_what_is_fetched_and_not_pinned_is_told_wherever_it_stands(tmp_path: Path) -> None:
     pinned = f"github.com/org/repo?ref={'0' * 40}"
     write(tmp_path, a="resources: [../b]", b=f"resources: [github.com/org/repo/x, '{pinned}']")
-    assert follow(tmp_path / "a").unpinned == ("github.com/org/repo/x",)
+    assert follow(tmp_path / "a").unpinned == ["github.com/org/repo/x"]
 
 
 def test_the_inputs_are_the_folders(bench: Bench) -> None:

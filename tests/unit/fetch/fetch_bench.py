@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+from sbkube.fetch.cache import Cache
 from sbkube.fetch.git import GitClones
 from sbkube.fetch.git_remote import GitRemote, Wanted
 from sbkube.fetch.git_tree import Taken
@@ -22,9 +23,9 @@ class Bench:
         self.clones = self.anew()
         self._count = 0
 
-    def anew(self) -> GitClones:
+    def anew(self, *, is_offline: bool = False) -> GitClones:
         """As another run has them."""
-        self.clones = GitClones(self.cache, self.env)
+        self.clones = GitClones(Cache(self.cache.parent), self.env, is_offline=is_offline)
         return self.clones
 
     def remote(self, text: str) -> GitRemote:

@@ -13,7 +13,7 @@ import pytest
 from anyio import create_task_group
 from fetch_bench import Bench, names, program
 
-from sbkube.fetch.errors import AccessRefused, FetchError, NotThere, Unreachable
+from sbkube.fetch.errors import AccessRefused, FetchError, NotKept, NotThere, Unreachable
 from sbkube.fetch.git_errors import (
     AmbiguousCommit,
     GitAccessRefused,
@@ -260,6 +260,34 @@ async def test_what_lfs_keeps_elsewhere_takes_the_place_of_its_pointer(
     taken, _ = await bench.take(repository.url)
     assert (taken / "x.bin").read_text() == "large smudge -- x.bin"
     assert (taken / "y.txt").read_text() == "plain"
+
+
+async def test_offline_what_lfs_has_not_kept_is_missed_and_git_lfs_not_started(
+    bench: Bench, repository: Repository, tmp_path: Path
+) -> None:
+    oid = "a" * 64
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize 5\n"
+    repository.commit({".gitattributes": "*.bin filter=lfs\n", "x.bin": pointer})
+    bench.env["PATH"] = _without("git-lfs", tmp_path / "only")
+    lfs = tmp_path / "only/git-lfs"
+    lfs.write_text(f"#!/bin/sh\ncat > /dev/null; echo started >> {tmp_path}/started; echo large\n")
+    lfs.chmod(0o755)
+    bench.anew()
+    with GitHttp(tmp_path / "served").serving() as server:
+        await bench.take(f"{server.url}/shop")
+        (tmp_path / "started").unlink()
+        asked = len(server.requests)
+        bench.anew(is_offline=True)
+        with pytest.raises(NotKept, match=r"'x\.bin', in Git LFS, of http.*/shop is not in the cache"):
+            await bench.take(f"{server.url}/shop")
+        assert not (tmp_path / "started").exists()
+        (clone,) = (path for path in bench.cache.iterdir() if path.is_dir())
+        large = clone / "lfs/objects/aa/aa" / oid
+        large.parent.mkdir(parents=True)
+        large.touch()
+        await bench.take(f"{server.url}/shop")
+        assert (tmp_path / "started").exists()
+        assert len(server.requests) == asked
 
 
 def _without(program: str, folder: Path) -> str:

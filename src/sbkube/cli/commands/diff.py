@@ -18,6 +18,7 @@ from sbkube.cli.options import (
     app_options,
     cluster_options,
     console_for,
+    offline_option,
     option,
     output_option,
     where_of,
@@ -45,6 +46,7 @@ CHANGED = 2
 @where_options
 @app_options
 @cluster_options
+@offline_option
 @option(
     "--detailed-exitcode",
     is_flag=True,

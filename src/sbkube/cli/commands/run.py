@@ -75,6 +75,7 @@ async def carry_out(
     fail_fast: bool = False,
     helm: str | None = None,
     wait_lock: str | None = None,
+    offline: bool = False,
     **asked: Any,
 ) -> int:
     """Everything after the command line; the exit code."""
@@ -99,6 +100,7 @@ async def carry_out(
         wait_lock=time_limit(wait_lock, "--wait-lock") or 0.0,
         force=force,
         pending=pending or "ours",
+        is_offline=offline,
     )
     project = await load_project(where, goes_on=chosen.goes_on, environ=environ)
     with naming_commands(request, where):
