@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from sbkube.operations.diagnosis import Diagnosis
     from sbkube.operations.diff import AppDiff, Diff
     from sbkube.operations.facts import LiveFacts, ReleaseFact
+    from sbkube.operations.images import Images, ImageUse, images
     from sbkube.operations.live import Live, LiveRelease, Verified
     from sbkube.operations.looks import diff, doctor, live, verify
     from sbkube.targets.cluster.holding import Held
@@ -71,6 +72,8 @@ __all__ = [
     "Diagnosis",
     "Diff",
     "Finding",
+    "ImageUse",
+    "Images",
     "Live",
     "LiveFacts",
     "LiveRelease",
@@ -89,6 +92,7 @@ __all__ = [
     "doctor",
     "find_project",
     "findings_of",
+    "images",
     "live",
     "load",
     "plan",
@@ -108,6 +112,7 @@ _LATER = {
     "sbkube.operations.diagnosis": ("Diagnosis",),
     "sbkube.operations.diff": ("AppDiff", "Diff"),
     "sbkube.operations.facts": ("LiveFacts", "ReleaseFact"),
+    "sbkube.operations.images": ("ImageUse", "Images", "images"),
     "sbkube.operations.live": ("Live", "LiveRelease", "Verified"),
     "sbkube.operations.looks": ("diff", "doctor", "live", "verify"),
     "sbkube.targets.cluster.lease": ("LockHeld", "LockLost"),

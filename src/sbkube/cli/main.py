@@ -45,6 +45,7 @@ GROUPS = MappingProxyType(
             "validate": "Check a project without running anything.",
             "plan": "Show what a run would do, and why.",
             "diff": "Show what a deploy would change in the cluster.",
+            "images": "List the container images of the manifests.",
         },
         "Look after a run": {
             "status": "Show how the last run stands.",

@@ -72,6 +72,16 @@ async def rendered(
 async def _rendered(workshop: Workshop, asked: Asked, scratch: Path, *, only_current: bool) -> Rendering:
     keeping = _Keeping(workshop.target)
     apart = _apart(workshop, scratch, keeping)
+    try:
+        return await _by(apart, workshop, asked, keeping, only_current=only_current)
+    finally:
+        with anyio.move_on_after(5, shield=True):
+            await apart.fetch.aclose()
+
+
+async def _by(
+    apart: Workshop, workshop: Workshop, asked: Asked, keeping: _Keeping, *, only_current: bool
+) -> Rendering:
     project = workshop.project
     reader = FileStore.read(workshop.state)
     store = _GoesOn(await reader.latest(project.profile))
@@ -89,7 +99,7 @@ async def _rendered(workshop: Workshop, asked: Asked, scratch: Path, *, only_cur
         tuple(app for app in chosen if "deploy" in project.apps[app].stages and app not in wanted)
         if not only_current
         else (),
-        scratch,
+        apart.state,
     )
 
 
