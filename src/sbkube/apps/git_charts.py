@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import posixpath
 import shutil
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 from typing import Self
 from urllib.parse import parse_qs
 
@@ -14,6 +15,7 @@ from anyio.to_thread import run_sync
 
 from sbkube.apps.charts import take_chart
 from sbkube.apps.checks import failures
+from sbkube.apps.dependencies import leads_elsewhere
 from sbkube.apps.repositories import entry, remote_of, shown
 from sbkube.apps.work import Place, Reading, Work
 from sbkube.errors import ConfigError, SbkubeError
@@ -83,7 +85,9 @@ def check_chart_of_git(chart: str, place: Place) -> Iterator[SbkubeError]:
         yield error
 
 
-async def take_chart_of_git(chart: str, work: Work) -> None:
+@asynccontextmanager
+async def chart_of_git(chart: str, work: Work) -> AsyncIterator[tuple[Path, Path]]:
+    """Taken, with the folder where it lies and that of its clone, which are gone afterwards."""
     where, clone = work.place.where("chart"), work.out / ".clone"
     try:
         found = GitChart.of(chart)
@@ -92,12 +96,22 @@ async def take_chart_of_git(chart: str, work: Work) -> None:
         commit = await work.fetch.git.commit_of(remote, wanted)
         await work.log(f"{wanted} of {remote.url} is commit {commit}")
         work.context.metadata.update({"url": remote.url, "commit": commit, "asked": str(wanted)})
+        source = clone / (found.path or "")
         taken = await work.fetch.git.take(remote, commit, clone, path=found.path, log=work.log)
+        if found.path is not None and await run_sync(_removed_if_elsewhere, source, clone):
+            taken = await work.fetch.git.take(remote, commit, clone, log=work.log)
     except SbkubeError as error:
         error.set_place(where)
         raise
     for line in taken.told:
         await work.log(line)
-    source = clone / (found.path or "")
     await run_sync(take_chart, source, work.out / "chart", without_credentials(chart), where)
-    await run_sync(partial(shutil.rmtree, clone))
+    yield source, clone
+    await run_sync(shutil.rmtree, clone)
+
+
+def _removed_if_elsewhere(source: Path, clone: Path) -> bool:
+    """A chart that depends on one beside it needs all of the repository, whichever way leads there."""
+    if found := leads_elsewhere(source):
+        shutil.rmtree(clone)
+    return found

@@ -25,6 +25,9 @@ from sbkube.apps.charts import (
     take_chart,
 )
 from sbkube.apps.checks import Refusal, check_namespace, check_release_name, failures
+from sbkube.apps.dependencies import Origin
+from sbkube.apps.dependency_charts import take_dependencies
+from sbkube.apps.dependency_inputs import check_dependencies, dependency_reading, unpinned_dependencies
 from sbkube.apps.fields import NotEmpty, Spellings, one_or_many
 from sbkube.apps.fields import Path as FieldPath
 from sbkube.apps.files import FileInput, matches
@@ -109,7 +112,7 @@ class HelmApp(ReleasedApp):
             case "prepare" if self.is_remote:
                 return remote_charts.chart_reading(self.chart, self.version, place)
             case "prepare":
-                return Reading(files=(self._chart(place),))
+                return self._local_reading(place)
             case "build":
                 overrides = self._overrides(place)
                 settings = {
@@ -129,6 +132,8 @@ class HelmApp(ReleasedApp):
             case "prepare":
                 chart = self._chart(work.place).present()
                 await run_sync(take_chart, chart, work.out / "chart", self.chart, work.place.where("chart"))
+                origin = self._origin(work.place, chart, work.out / "chart")
+                await take_dependencies(work.out / "chart", origin, work)
             case "build":
                 await self._build(work)
             case "template":
@@ -143,6 +148,8 @@ class HelmApp(ReleasedApp):
     def unpinned(self, folder: Path) -> Iterator[tuple[FieldPath, str]]:
         if self.is_remote:
             yield from remote_charts.unpinned_chart(self.chart, self.version)
+        else:
+            yield from ((("chart",), told) for told in unpinned_dependencies(folder / self.chart))
 
     def check(self, place: Place) -> Iterator[Refusal]:
         yield from (("template", error) for error in self._check_template(place))
@@ -152,6 +159,9 @@ class HelmApp(ReleasedApp):
             return
         source = self._chart(place).path
         if source is not None:
+            if source.is_dir():
+                wrong = check_dependencies(self._origin(place, source, source), place)
+                yield from (("prepare", error) for error in wrong)
             with TemporaryDirectory(prefix="sbkube-") as folder:
                 yield from self._check_chart(place, source, Path(folder, "chart"))
 
@@ -191,6 +201,21 @@ class HelmApp(ReleasedApp):
         if self.is_remote:
             return FileInput("chart", redacted(self.chart), None, place.where("chart"))
         return file_input(place, "chart", self.chart, place.where("chart"), "a file", "a folder")
+
+    def _origin(self, place: Place, chart: Path, taken: Path) -> Origin:
+        where = place.where("chart")
+        if not chart.is_dir():
+            return Origin(taken, taken, self.chart, where, is_packed=True)
+        sought = place.seek(self.chart)
+        return Origin(chart, None if sought is None else sought.root, self.chart, where)
+
+    def _local_reading(self, place: Place) -> Reading:
+        """With the charts that `file://` leads to, and whatever the settings say of other dependencies."""
+        chart = self._chart(place)
+        if chart.path is None or not chart.path.is_dir() or place.seek(self.chart) is not None:
+            return Reading(files=(chart,))
+        origin = self._origin(place, chart.path, chart.path)
+        return dependency_reading(chart, origin, place)
 
     def _overrides(self, place: Place) -> list[tuple[str, FileInput]]:
         """Each path in the chart, and the file that takes it."""

@@ -16,6 +16,7 @@ from sbkube.fetch.errors import FetchError
 if TYPE_CHECKING:
     from sbkube.fetch.oci_logins import Registry
     from sbkube.fetch.oci_references import Reference
+    from sbkube.fetch.repositories import FetchedChart
 
 OCI = "oci://"
 
@@ -76,13 +77,17 @@ def unpinned_chart(chart: str, version: str | None) -> Iterator[tuple[FieldPath,
 async def take_chart_of_registry(chart: str, version: str | None, work: Work) -> None:
     place = work.place
     try:
-        reference, name = _named(chart, place)
-        registry = _registry(reference, name, place, work.env)
-        fetched = await work.fetch.registries.chart(reference, registry, version)
+        fetched = await fetch_chart(chart, version, work)
     except SbkubeError as error:
         error.set_place(place.where(_said_by(error, version)))
         raise
     await keep_chart(fetched, chart, work)
+
+
+async def fetch_chart(chart: str, version: str | None, work: Work) -> FetchedChart:
+    reference, name = _named(chart, work.place)
+    registry = _registry(reference, name, work.place, work.env)
+    return await work.fetch.registries.chart(reference, registry, version)
 
 
 def _said_by(error: SbkubeError, version: str | None) -> str:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sbkube.apps import git_charts, registry_charts, repository_charts
+from sbkube.apps.dependencies import Origin
+from sbkube.apps.dependency_charts import take_dependencies
 from sbkube.apps.fields import Path as FieldPath
 from sbkube.apps.git_charts import GIT
 from sbkube.apps.registry_charts import OCI, is_of_registry
 from sbkube.apps.work import Place, Reading, Work
 from sbkube.errors import SbkubeError
+from sbkube.fetch.addresses import redacted
 from sbkube.fetch.git_remote import without_credentials
 
 
@@ -47,9 +50,15 @@ def unpinned_chart(chart: str, version: str | None) -> Iterator[tuple[FieldPath,
 
 
 async def take_remote_chart(chart: str, version: str | None, work: Work) -> None:
+    """With all that it depends on."""
+    out, where = work.out / "chart", work.place.where("chart")
     if chart.startswith(GIT):
-        await git_charts.take_chart_of_git(chart, work)
-    elif is_of_registry(chart, work.place):
+        async with git_charts.chart_of_git(chart, work) as (folder, clone):
+            origin = Origin(folder, clone, without_credentials(chart), where)
+            await take_dependencies(out, origin, work)
+        return
+    if is_of_registry(chart, work.place):
         await registry_charts.take_chart_of_registry(chart, version, work)
     else:
         await repository_charts.take_chart_of_the_web(chart, version, work)
+    await take_dependencies(out, Origin(out, out, redacted(chart), where, is_packed=True), work)

@@ -95,8 +95,9 @@ async def take_chart_of_the_web(chart: str, version: str | None, work: Work) -> 
 async def _fetch(chart: str, version: str | None, work: Work) -> FetchedChart:
     if _URL.match(chart):
         return await work.fetch.repositories.archive(chart)
-    name = chart.partition("/")[2]
-    return await work.fetch.repositories.chart(_repository(chart, work.place, work.env), name, version)
+    repository, _, name = chart.partition("/")
+    _entry(chart, work.place)
+    return await work.fetch.repositories.chart(repository_at(repository, work.place, work.env), name, version)
 
 
 def _entry(chart: str, place: Place) -> HelmRepository:
@@ -106,13 +107,14 @@ def _entry(chart: str, place: Place) -> HelmRepository:
     return place.helm_repos[name]
 
 
-def _repository(chart: str, place: Place, environ: Mapping[str, str]) -> Repository:
-    """With what opens it. What stands in its URL counts where nothing else does."""
+def repository_at(named: str, place: Place, environ: Mapping[str, str]) -> Repository:
+    """By its name in `helm_repos`, with what opens it, or by a URL. What stands in its URL counts where nothing else does."""
+    from sbkube.fetch.access import Access
     from sbkube.fetch.repositories import Repository
 
-    name, entry = chart.partition("/")[0], _entry(chart, place)
-    url, login = split_login(entry.url)
-    access = access_of(entry, ("helm_repos", name), place, environ)
+    entry = place.helm_repos.get(named)
+    url, login = split_login(entry.url if entry else named)
+    access = access_of(entry, ("helm_repos", named), place, environ) if entry else Access()
     if login is not None and access.username is None and access.password is None:
         access = replace(access, username=login[0], password=login[1])
-    return Repository(name, url, access)
+    return Repository(named if entry else redacted(url), url, access)
