@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,3 +121,29 @@ Event = (
     | RunStopping
     | RunFinished
 )
+
+
+@dataclass(slots=True)
+class Listener:
+    """The function that is told, if there is one. What it raises stops nothing: the first of it is kept for the end."""
+
+    hear: Callable[[Event], None] | None
+    _raised: Exception | None = None
+
+    def tell(self, event: Event) -> None:
+        if self.hear is None:
+            return
+        try:
+            self.hear(event)
+        except Exception as error:  # noqa: BLE001 - raised again by `raise_kept`
+            self._raised = self._raised or error
+
+    def forget(self) -> None:
+        """For who has a graver error to raise."""
+        self._raised = None
+
+    def raise_kept(self) -> None:
+        """Once: then it is forgotten."""
+        if self._raised is not None:
+            error, self._raised = self._raised, None
+            raise error

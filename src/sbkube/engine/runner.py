@@ -141,14 +141,14 @@ async def run_graph(
         await run.work(ends_at)
     except BaseException:
         # What ended the run is what the host must see, a cancellation above all.
-        tracker.forget_what_the_listener_raised()
+        tracker.listener.forget()
         raise
     finally:
         run.forget_control()
         with anyio.CancelScope(shield=True):
             state = await tracker.end_execution()
-    tracker.tell(RunFinished(state.run, state.status))
-    tracker.raise_what_the_listener_raised()
+    tracker.listener.tell(RunFinished(state.run, state.status))
+    tracker.listener.raise_kept()
     return state
 
 
@@ -202,7 +202,7 @@ class _Run:
         started = RunStarted(
             opened.run, opened.run_id, resumed, decision.resumed_from, to_run, len(self.graph)
         )
-        self.tracker.tell(started)
+        self.tracker.listener.tell(started)
 
     async def work(self, ends_at: float) -> None:
         for id, cause in self.scheduler.start():
@@ -329,7 +329,7 @@ class _Run:
         if error is not None:
             error, delay = self._again(step, error)
             if delay is not None:
-                self.tracker.tell(StepRetrying(step.id, context.attempt, describe(error)[0], delay))
+                self.tracker.listener.tell(StepRetrying(step.id, context.attempt, describe(error)[0], delay))
                 return delay
             if not self.select.reruns(step.id):
                 self.tracker.still_in_doubt(step.id, error)
@@ -365,7 +365,7 @@ class _Run:
         return {need: _own_copy(self.tracker.step(need).output) for need in self.graph.needs[step.id]}
 
     def _say(self, step: str, attempt: int, line: str) -> None:
-        self.tracker.tell(StepLogged(step, attempt, line))
+        self.tracker.listener.tell(StepLogged(step, attempt, line))
 
     def _failed(self, step: Step, error: Exception, context: StepContext) -> _Outcome | float:
         told, delay = self._again(step, error)
@@ -396,11 +396,11 @@ class _Run:
         if not self.is_draining:
             self.is_draining = True
             self.scheduler.stop()
-            self.tracker.tell(RunDraining(tuple(self.running)))
+            self.tracker.listener.tell(RunDraining(tuple(self.running)))
             self._end_if_over()
 
     def _stop(self) -> None:
-        self.tracker.tell(RunStopping(tuple(self.running)))
+        self.tracker.listener.tell(RunStopping(tuple(self.running)))
         self.tasks.cancel_scope.cancel()
 
     def _state_lost(self) -> None:

@@ -18,7 +18,7 @@ import anyio
 
 from .endings import describe, ending_of, finished, metadata_or_why
 from .errors import NoExecution, ResultNotJson, StateNotSaved, StepAlreadyCompleted
-from .events import Event, StepBlocked, StepFinished, StepRetrying, StepStarted
+from .events import Event, Listener, StepBlocked, StepFinished, StepRetrying, StepStarted
 from .fingerprints import Json, as_json, digest, full
 from .graph import StepGraph
 from .opening import consider, opening_of
@@ -58,8 +58,7 @@ class ExecutionTracker:
 
     def __init__(self, store: Store, *, on_event: Callable[[Event], None] | None = None) -> None:
         self.store = store
-        self._listener = on_event
-        self._listener_error: Exception | None = None
+        self.listener = Listener(on_event)
         self._decision: Decision | None = None
         self._graph = StepGraph([])
         self._opened: ExecutionState | None = None
@@ -122,18 +121,8 @@ class ExecutionTracker:
             closed = await self.store.close_execution()
         except StateNotSaved as error:
             raise StateNotSaved(error.why, sorted(self._unsaved)) from error
-        self.raise_what_the_listener_raised()
+        self.listener.raise_kept()
         return closed or state
-
-    def forget_what_the_listener_raised(self) -> None:
-        """For who has a graver error to raise."""
-        self._listener_error = None
-
-    def raise_what_the_listener_raised(self) -> None:
-        """Once: then it is forgotten."""
-        if self._listener_error is not None:
-            error, self._listener_error = self._listener_error, None
-            raise error
 
     @property
     def decision(self) -> Decision:
@@ -278,7 +267,7 @@ class ExecutionTracker:
     def started(self, step: StepExecution) -> None:
         """To be called after `begin`, when the body starts: from here its duration counts."""
         self._began[step.name] = time.monotonic()
-        self._tell(StepStarted(step.name, step.attempt))
+        self.listener.tell(StepStarted(step.name, step.attempt))
 
     def complete(
         self,
@@ -312,7 +301,7 @@ class ExecutionTracker:
         change = {"to": "completed"}
         if (print_now := self.full_fingerprint(name, late)) != step.completion.full:
             change["full"] = print_now  # it was made from another output, of which it reads the same
-        self._change(step, change, lambda changed: self._tell(finished(changed)))
+        self._change(step, change, lambda changed: self.listener.tell(finished(changed)))
 
     def fail(
         self,
@@ -339,15 +328,17 @@ class ExecutionTracker:
         """Queues BLOCKED, unless the step already has an end of its own to keep."""
         step = self.step(name)
         if step.status in (StepStatus.PENDING, StepStatus.BLOCKED):
-            self._change(step, {"to": "blocked", "by": by}, lambda _: self._tell(StepBlocked(name, by)))
+            self._change(
+                step, {"to": "blocked", "by": by}, lambda _: self.listener.tell(StepBlocked(name, by))
+            )
         else:
-            self._tell(StepBlocked(name, by))
+            self.listener.tell(StepBlocked(name, by))
 
     def still_in_doubt(self, name: str, error: BaseException) -> None:
         """Tells that a step stays INTERRUPTED: it was not started, so there is nothing to record."""
         step, (why, kind) = self.step(name), describe(error)
         told = f"could not be verified: {why}"
-        self._tell(StepFinished(name, step.status, step.attempt, error=told, error_type=kind))
+        self.listener.tell(StepFinished(name, step.status, step.attempt, error=told, error_type=kind))
 
     def _finish(self, step: StepExecution, change: dict[str, Any]) -> None:
         self._unsaved[step.name] = None
@@ -355,7 +346,7 @@ class ExecutionTracker:
 
     def _saved(self, name: str, event: Event) -> None:
         self._unsaved.pop(name, None)
-        self._tell(event)
+        self.listener.tell(event)
 
     def _ending(
         self, name: str, error: BaseException | None, metadata: Mapping[str, Any] | None
@@ -381,18 +372,6 @@ class ExecutionTracker:
         self._steps[step.name] = changed
         self.store.append(changed, change, at, on_durable and partial(on_durable, changed))
         return changed
-
-    def _tell(self, event: Event) -> None:
-        if self._listener is None:
-            return
-        try:
-            self._listener(event)
-        except Exception as error:  # noqa: BLE001 - raised again by end_execution
-            self._listener_error = self._listener_error or error
-
-    def tell(self, event: Event) -> None:
-        """For what is not recorded: log lines, draining."""
-        self._tell(event)
 
     def _wake_all(self) -> None:
         for waiting in self._waiting:

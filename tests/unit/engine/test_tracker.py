@@ -417,7 +417,7 @@ async def test_what_the_listener_raised_is_raised_once_when_all_is_recorded() ->
         await tracker.end_execution()
 
     assert (await latest(store)).is_complete
-    tracker.raise_what_the_listener_raised()
+    tracker.listener.raise_kept()
 
 
 async def test_a_run_that_is_gone_on_with_still_names_the_run_that_it_took_over_from() -> None:
