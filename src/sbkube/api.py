@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from sbkube.operations.images import Images, ImageUse, images
     from sbkube.operations.live import Live, LiveRelease, Verified
     from sbkube.operations.looks import diff, doctor, live, verify
+    from sbkube.operations.outdated import AppVersions, Versions, outdated
     from sbkube.targets.cluster.holding import Held
     from sbkube.targets.cluster.lease import LockHeld, LockLost
     from sbkube.targets.cluster.target import ClusterTarget
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EVERYTHING",
     "AppDiff",
+    "AppVersions",
     "Asked",
     "Change",
     "Changed",
@@ -86,6 +88,7 @@ __all__ = [
     "Request",
     "Start",
     "Verified",
+    "Versions",
     "check",
     "delete",
     "diff",
@@ -95,6 +98,7 @@ __all__ = [
     "images",
     "live",
     "load",
+    "outdated",
     "plan",
     "prune",
     "rollback",
@@ -115,6 +119,7 @@ _LATER = {
     "sbkube.operations.images": ("ImageUse", "Images", "images"),
     "sbkube.operations.live": ("Live", "LiveRelease", "Verified"),
     "sbkube.operations.looks": ("diff", "doctor", "live", "verify"),
+    "sbkube.operations.outdated": ("AppVersions", "Versions", "outdated"),
     "sbkube.targets.cluster.lease": ("LockHeld", "LockLost"),
 }
 

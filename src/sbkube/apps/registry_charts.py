@@ -14,6 +14,7 @@ from sbkube.fetch.addresses import redacted
 from sbkube.fetch.errors import FetchError
 
 if TYPE_CHECKING:
+    from sbkube.fetch.fetching import Fetching
     from sbkube.fetch.oci_logins import Registry
     from sbkube.fetch.oci_references import Reference
     from sbkube.fetch.repositories import FetchedChart
@@ -88,6 +89,20 @@ async def fetch_chart(chart: str, version: str | None, work: Work) -> FetchedCha
     reference, name = _named(chart, work.place)
     registry = _registry(reference, name, work.place, work.env)
     return await work.fetch.registries.chart(reference, registry, version)
+
+
+def asked_of_registry(chart: str, version: str | None, place: Place) -> tuple[Reference, str | None]:
+    """With the version, from the tag or from what is wanted beside it. Raises `FetchError`."""
+    reference = _named(chart, place)[0]
+    return reference, reference.agreed(version)
+
+
+async def versions_of_registry(
+    chart: str, place: Place, environ: Mapping[str, str], fetch: Fetching
+) -> list[str]:
+    """The newest first."""
+    reference, name = _named(chart, place)
+    return await fetch.registries.versions(reference, _registry(reference, name, place, environ))
 
 
 def _said_by(error: SbkubeError, version: str | None) -> str:

@@ -17,9 +17,14 @@ from sbkube.errors import ConfigError, SbkubeError
 from sbkube.fetch.addresses import redacted, split_login, told_apart
 
 if TYPE_CHECKING:
+    from sbkube.fetch.fetching import Fetching
     from sbkube.fetch.repositories import FetchedChart, Repository
 
 _URL = re.compile(r"https?://", re.IGNORECASE)
+
+
+def is_url(chart: str) -> bool:
+    return _URL.match(chart) is not None
 
 
 class UnknownChartRepository(ConfigError):
@@ -90,6 +95,15 @@ async def take_chart_of_the_web(chart: str, version: str | None, work: Work) -> 
         )
         raise
     await keep_chart(fetched, chart, work)
+
+
+async def versions_of_the_web(
+    chart: str, place: Place, environ: Mapping[str, str], fetch: Fetching
+) -> list[str]:
+    """Of a chart that is named by its repository; the newest first."""
+    repository, _, name = chart.partition("/")
+    _entry(chart, place)
+    return await fetch.repositories.versions(repository_at(repository, place, environ), name)
 
 
 async def _fetch(chart: str, version: str | None, work: Work) -> FetchedChart:

@@ -45,6 +45,7 @@ GROUPS = MappingProxyType(
             "validate": "Check a project without running anything.",
             "plan": "Show what a run would do, and why.",
             "diff": "Show what a deploy would change in the cluster.",
+            "outdated": "List what has newer versions.",
             "images": "List the container images of the manifests.",
         },
         "Look after a run": {
@@ -62,6 +63,8 @@ GROUPS = MappingProxyType(
     }
 )
 COMMANDS = MappingProxyType({name: text for group in GROUPS.values() for name, text in group.items()})
+OLDER = MappingProxyType({"check-updates": "outdated"})
+"""Commands as older versions spelled them: taken, and not shown."""
 
 
 class Commands(click.Group):
@@ -77,7 +80,13 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
-        if name and name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+        if (
+            name
+            and name not in COMMANDS
+            and name not in OLDER
+            and not name.startswith("-")
+            and not ctx.resilient_parsing
+        ):
             raise click.UsageError(f"there is no command {name!r}{_nearest(name)}", ctx)
         return await super().resolve_command(ctx, args)
 
@@ -97,6 +106,7 @@ class Commands(click.Group):
 
 
 def load_command(name: str) -> click.Command | None:
+    name = OLDER.get(name, name)
     if name not in COMMANDS:
         return None
     command = import_module(f"sbkube.cli.commands.{name}").command

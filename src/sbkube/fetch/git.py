@@ -58,8 +58,7 @@ class Advertised:
         found = (self.refs.get(f"{name}^{{}}") or self.refs.get(name) for name in names)
         return next((commit for commit in found if commit), None)
 
-    def names(self, *, branches_only: bool) -> list[str]:
-        kinds = ("refs/heads/",) if branches_only else ("refs/heads/", "refs/tags/")
+    def names(self, *kinds: str) -> list[str]:
         return [
             name.removeprefix(kind)
             for name in self.refs
@@ -100,11 +99,15 @@ class GitClones:
             return commit
         if wanted.ref is not None and _SHORT.fullmatch(wanted.ref):
             return await self._clone(remote).lengthened(wanted.ref)
-        known = advertised.names(branches_only=not wanted.ref)
+        known = advertised.names("refs/heads/", *(["refs/tags/"] if wanted.ref else []))
         if not (wanted.ref or wanted.branch):
             raise NoDefaultBranch(remote.url, known)
         what = "branch or tag" if wanted.ref else "branch"
         raise RefNotFound(remote.url, what, str(wanted), known)
+
+    async def tags(self, remote: GitRemote) -> list[str]:
+        """Raises `FetchError`."""
+        return (await self._advertised(remote)).names("refs/tags/")
 
     async def take(
         self, remote: GitRemote, commit: str, into: Path, *, path: str | None = None, log: Log

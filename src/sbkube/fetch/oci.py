@@ -51,6 +51,7 @@ class OciCharts:
         self._downloads = downloads
         self._client = OciClient(downloads.http, stored)
         self._found: Flights[FoundChart] = Flights(keeps=True)
+        self._versions: Flights[list[str]] = Flights(keeps=True)
 
     @property
     def _cache(self) -> Cache:
@@ -86,7 +87,11 @@ class OciCharts:
     async def versions(self, reference: Reference, registry: Registry) -> list[str]:
         """The newest first. Raises `FetchError`."""
         with in_words_of_registries():
-            return versions_among(await self._client.tags(reference, registry))
+            key = (reference.repository, registry)
+            return await self._versions.do(key, lambda: self._listed(reference, registry))
+
+    async def _listed(self, reference: Reference, registry: Registry) -> list[str]:
+        return versions_among(await self._client.tags(reference, registry))
 
     # Which
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -110,6 +111,10 @@ class Repositories:
                 errors.append(error)
         raise _together(repository, chart, entry, errors)
 
+    async def versions(self, repository: Repository, chart: str) -> list[str]:
+        """The newest first. Raises `FetchError`."""
+        return [entry.version for entry in await self._entries(repository, chart)]
+
     async def archive(self, url: str, on_bytes: OnBytes | None = None) -> FetchedChart:
         """A chart that is named by its own URL."""
         fetched = await self._downloads.fetch(url, limit=LARGEST_CHART, on_bytes=on_bytes)
@@ -126,14 +131,17 @@ class Repositories:
         return await self._indexes.do(repository, lambda: self._index(repository))
 
     async def _entry(self, repository: Repository, chart: str, wanted: str | None) -> ChartVersion:
-        index = await self.index(repository)
-        versions = await run_sync(index.versions, chart)
-        if chart not in index.charts:
-            raise UnknownChart(repository.name, chart, index.charts)
+        versions = await self._entries(repository, chart)
         found = choose(versions, lambda entry: entry.version, wanted)
         if found is None:
             raise UnknownVersion(repository.name, chart, wanted, [entry.version for entry in versions])
         return found
+
+    async def _entries(self, repository: Repository, chart: str) -> Sequence[ChartVersion]:
+        index = await self.index(repository)
+        if chart not in index.charts:
+            raise UnknownChart(repository.name, chart, index.charts)
+        return await run_sync(index.versions, chart)
 
     async def _archive(
         self, repository: Repository, entry: ChartVersion, url: str, on_bytes: OnBytes | None

@@ -61,7 +61,7 @@ async def command(*, output: Any, detailed_exitcode: bool, **values: Any) -> int
     except SbkubeError as error:
         if not detailed_exitcode or exit_code_of(error) != USAGE:
             raise
-        return _cannot_say(error, console)
+        return cannot_say(error, console)
     if output == "json":
         console.data(json.dumps(_document(found), indent=2))
     else:
@@ -82,7 +82,7 @@ async def _found(where: Any, values: dict[str, Any]) -> Diff:
         return await api.diff(project, request, environ=environ)
 
 
-def _cannot_say(error: SbkubeError, console: Console) -> int:
+def cannot_say(error: SbkubeError, console: Console) -> int:
     """The usual exit code is that of changes."""
     message, hint = describe_error(error)
     console.error(message, hint)
