@@ -10,6 +10,7 @@ import pytest
 
 from servers import faults
 from servers.charts import TEMPLATE, Chart, repository
+from servers.git import Repository
 from servers.http import Server
 from servers.registry import Registry
 
@@ -41,6 +42,11 @@ def own(
 def shop() -> Iterator[Server]:
     with Server() as server:
         yield server
+
+
+@pytest.fixture
+def repository_of_git(tmp_path: Path) -> Repository:
+    return Repository(tmp_path / "served/shop")
 
 
 def serve(server: Server, *charts: Chart) -> None:
@@ -275,3 +281,104 @@ def test_what_has_neither_lock_nor_version_is_said_to_be_unpinned(
     said = project("validate")
     assert f"'{shop.url} db ^1' of app 'web' is not pinned" in said.out + said.err
     assert " q 1.0.0'" not in said.out + said.err
+
+
+def test_a_chart_in_git_finds_the_charts_beside_it_and_none_outside(
+    project: ProjectFolder, repository_of_git: Repository
+) -> None:
+    git = repository_of_git
+    files = {
+        "common": more("common", "0.2.0", ""),
+        "web": more("web", "1.0.0", "[{name: common, repository: 'file://../common'}]"),
+    }
+    commit = {f"charts/{name}/{path}": text for name, texts in files.items() for path, text in texts.items()}
+    git.commit(commit)
+    project.config(
+        f"""
+        web: {{type: helm, chart: 'git+{git.url}//charts/web'}}
+        source: {{type: git, repo: '{git.url}', path: charts}}
+        same: {{type: helm, chart: '${{repos.source}}/charts/web'}}
+        """
+    )
+    project.runs()
+    for app in ("web", "same"):
+        assert "chart: common-0.2.0" in rendered(project, app)
+    outputs = project.state / "out/web/prepare"
+    assert [sorted(it.name for it in output.iterdir()) for output in outputs.iterdir()] == [["chart"]]
+    own(project, "secret", at=".")
+    needs = f"[{{name: secret, repository: 'file://{project.root}/secret'}}]"
+    git.commit({"charts/web/Chart.yaml": more("web", "1.0.0", needs)["Chart.yaml"]})
+    ended = project("run")
+    assert ended.code != 0
+    assert (ended.out + ended.err).count("failed after") >= 2
+    assert "dependency 'secret' of chart '${repos.source}/charts/web' is at" in ended.out + ended.err
+    assert "which leads out of what was fetched" in ended.out + ended.err
+
+
+def test_a_packed_chart_of_the_project_gets_what_it_does_not_hold(
+    project: ProjectFolder, shop: Server
+) -> None:
+    serve(shop, chart("db"))
+    packed = chart("web", needs=f"[{{name: db, repository: '{shop.url}'}}]").packed
+    (project.root / "web.tgz").write_bytes(packed)
+    project.config("web: {type: helm, chart: ./web.tgz}")
+    project.runs()
+    assert "chart: db-1.0.0" in rendered(project, "web")
+
+
+def test_logins_are_told_to_the_repository_that_they_are_for_however_it_is_written_and_to_no_other(
+    project: ProjectFolder, shop: Server
+) -> None:
+    with Server() as other:
+        serve(other, chart("part"))
+        serve(
+            shop,
+            chart(
+                "web",
+                needs=f"[{{name: db, repository: '{shop.url}/'}}, {{name: part, repository: '{other.url}'}}]",
+            ),
+            chart("db"),
+        )
+        shop.before.append(faults.login("canary-user", "canary-password"))
+        project.env["CHARTS"] = "canary-password"
+        entry = {"url": shop.url, "username": "canary-user", "password": {"from_env": "CHARTS"}}
+        project.write({"sources.yaml": json.dumps({"helm_repos": {"shop": entry}})})
+        project.config("web: {type: helm, chart: shop/web, version: 1.0.0}")
+        ended = project("run")
+        assert ended.code == 0, ended
+        assert "chart: part-1.0.0" in rendered(project, "web")
+        assert other.count() == 2
+        assert not any("authorization" in request.headers for request in other.requests)
+        assert "canary-password" not in ended.out + ended.err
+
+
+def test_offline_dependencies_come_from_the_cache_and_one_that_is_not_there_is_named(
+    project: ProjectFolder, shop: Server
+) -> None:
+    serve(shop, chart("db"), chart("q"))
+    own(project, "web", f"[{{name: db, version: 1.0.0, repository: '{shop.url}'}}]")
+    project.config("web: {type: helm, chart: ./charts/web}")
+    project.runs()
+    shop.forget()
+    project.runs("--offline")
+    project.edit("charts/web/Chart.yaml", "name: db", "name: q")
+    ended = project("run", "--offline")
+    assert ended.code != 0
+    assert "dependency 'q' of chart './charts/web'" in ended.out + ended.err, ended
+    assert "chart 'q' 1.0.0 of repository" in ended.out + ended.err, ended
+    assert shop.count() == 0
+
+
+def test_one_that_changes_its_url_by_name_is_fetched_anew_by_a_resume(
+    project: ProjectFolder, shop: Server
+) -> None:
+    with Server() as other:
+        serve(shop, chart("db"))
+        serve(other, chart("db", "2.0.0"))
+        own(project, "web", "[{name: db, repository: '@shop'}]")
+        project.config("web: {type: helm, chart: ./charts/web}")
+        project.write({"sources.yaml": json.dumps({"helm_repos": {"shop": shop.url}})})
+        project.runs()
+        project.write({"sources.yaml": json.dumps({"helm_repos": {"shop": other.url}})})
+        assert "web:prepare" in project.runs("--resume")
+        assert "chart: db-2.0.0" in rendered(project, "web")
