@@ -42,7 +42,7 @@ from sbkube.engine.stores.files import FileReader
 from sbkube.errors import SbkubeError
 from sbkube.helm.base import HelmError
 from sbkube.leftovers import Attempt, Leftover, find_leftovers
-from sbkube.planning import unsuited
+from sbkube.planning import questions, unsuited
 from sbkube.request import EVERYTHING, Request, workshop_of
 from sbkube.selecting import Asked
 from sbkube.wiring import Planned, Workshop, limits_of, state_folder
@@ -190,7 +190,14 @@ def load(
         Path(folder), profile=profile, config_file=config_file, sources_file=sources_file, environ=env
     )
     refuse_not_yet(project)
-    project.notices.extend([*without_effect(project), *unpinned(project)])
+    asked = questions(project) if project.pins.is_there else {}
+    without = [name for name, asks in asked.items() if project.pins.pin(name, asks) is None]
+    project.notices.extend([*without_effect(project), *unpinned(project, asked.keys() - {*without})])
+    if without:
+        names = ", ".join(without)
+        project.notices.append(
+            f"`{project.pins.file.name}` has no answer to what these ask for now: {names}; `sbkube lock` adds it"
+        )
     return project
 
 

@@ -18,6 +18,7 @@ from sbkube.config.project import Project
 from sbkube.engine import Retry
 from sbkube.engine.stores.base import Plan
 from sbkube.errors import ConfigError, Position, SbkubeError
+from sbkube.fetch.lockfile import Asks, Pin
 from sbkube.targets.base import NeedsCluster
 
 GATE = "done"
@@ -108,6 +109,9 @@ class AppPlace:
     def fetched(self) -> Fetched:
         return self.project.fetched
 
+    def pin(self, asks: Asks | None) -> Pin | None:
+        return self.project.pins.pin(self.name, asks)
+
     def seek(self, path: str) -> Sought | None:
         return self.fetched.seek(path, self.folder, self.outputs)
 
@@ -164,6 +168,16 @@ def readings(project: Project) -> dict[tuple[str, Stage], Reading]:
         if app.enabled
         for stage in app.stages
     }
+
+
+def questions(project: Project) -> dict[str, Asks]:
+    """What each enabled app asks others for, as the lock file has it."""
+    read = {
+        name: app.reads("prepare", AppPlace(project, name)).asks
+        for name, app in project.apps.items()
+        if app.enabled and "prepare" in app.stages
+    }
+    return {name: asks for name, asks in read.items() if asks is not None}
 
 
 def unsuited(project: Project, target: Mapping[str, str]) -> Iterator[NeedsCluster]:
@@ -232,7 +246,7 @@ def _stages(place: AppPlace, facts: _Facts) -> Iterator[StagePlan]:
             ),
             reads=sources,
             after=before if stage == _waiting_stage(app) else (),
-            inputs=_inputs(app, stage, reading, late, facts),
+            inputs={**_inputs(app, stage, reading, late, facts), **_locked(place, reading)},
             files=reading.files,
             fetches=reading.fetches,
             late=late,
@@ -313,6 +327,11 @@ def _inputs(app: App, stage: Stage, reading: Reading, late: frozenset[str], fact
         if isinstance(app, ReleasedApp) and not app.prune:
             inputs["prune"] = False  # the release says so itself, for when the app is gone
     return inputs
+
+
+def _locked(place: AppPlace, reading: Reading) -> dict[str, Any]:
+    pin = place.pin(reading.asks)
+    return {} if pin is None else {"locked": pin.fields}
 
 
 def _pool(app: App, stage: Stage) -> str:

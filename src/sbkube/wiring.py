@@ -93,7 +93,7 @@ class Workshop:
 
     def __post_init__(self) -> None:
         self.outputs = Outputs(self.state / "out")
-        self.fetch = Fetching(_with_proxies(self.environ, self.project.settings), is_offline=self.is_offline)
+        self.fetch = open_fetching(self.project, self.environ, is_offline=self.is_offline)
 
     async def plan(self, asked: Asked, earlier: Plan | None) -> Planned:
         for error in unsuited(self.project, self.target.identity):
@@ -348,6 +348,12 @@ class Workshop:
         return env
 
 
+def open_fetching(project: Project, environ: Mapping[str, str], *, is_offline: bool) -> Fetching:
+    """Also offline where the environment says so."""
+    offline = is_offline or offline_by(environ)
+    return Fetching(_with_proxies(environ, project.settings), is_offline=offline)
+
+
 def _with_proxies(environ: Mapping[str, str], settings: Settings) -> Mapping[str, str]:
     """Those of the project where the environment names none."""
     no_proxy = ",".join(settings.no_proxy)
@@ -373,10 +379,10 @@ def open_workshop(
     state = state_folder(project.folder, state_dir, environ)
     helms = Helms(helm or environ.get("SBKUBE_HELM") or None, environ)
     target = choose_target(project, wishes, state, helms)
-    return Workshop(project, state, target, environ, helms, is_offline or _offline_by(environ))
+    return Workshop(project, state, target, environ, helms, is_offline or offline_by(environ))
 
 
-def _offline_by(environ: Mapping[str, str]) -> bool:
+def offline_by(environ: Mapping[str, str]) -> bool:
     """Raises `ConfigError` for what may mean either: nobody who asks for no network is to get some."""
     told = environ.get(_OFFLINE, "").strip().lower()
     if told in ("", "0", "no", "off", "false"):

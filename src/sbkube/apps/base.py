@@ -11,8 +11,9 @@ from pydantic import BeforeValidator, Field
 from sbkube.apps.checks import Refusal
 from sbkube.apps.fields import STAGES, Count, Duration, Model, NotEmpty, Path, Spellings, Stage, TimeLimit
 from sbkube.apps.hooks import AppHooks
-from sbkube.apps.work import Json, Place, Reading, Work
+from sbkube.apps.work import Asking, Json, Place, Reading, Work
 from sbkube.errors import NotYet
+from sbkube.fetch.lockfile import Pin
 from sbkube.targets.base import Target
 
 __all__ = ["STAGES", "App", "Dependency", "RetryRule", "Stage"]
@@ -101,6 +102,10 @@ class App(Model):
     def reads(self, stage: Stage, place: Place) -> Reading:
         """What the stage depends on; looks only where files are, never into them."""
         raise NotYet(f"an app of type {self.type} ({place.name!r})", where=place.where("type"))
+
+    async def resolve(self, asking: Asking) -> Pin:
+        """What others answer now to what `reads` says that it asks of them. Raises `SbkubeError`."""
+        raise NotImplementedError(f"an app of type {self.type} asks nobody")
 
     def is_made_for(self, stage: Stage, output: FilePath, target: Target) -> bool:
         """Whether an output is what the stage would make for a target as it is now; blocking."""

@@ -12,8 +12,10 @@ from sbkube.apps.charts import take_chart
 from sbkube.apps.secrets import revealed
 from sbkube.apps.work import Place, ServerEntry, Work
 from sbkube.documents import parse, read_text
-from sbkube.errors import ConfigError
+from sbkube.errors import ConfigError, SbkubeError
 from sbkube.fetch.addresses import redacted
+from sbkube.fetch.errors import Mismatch
+from sbkube.fetch.lockfile import Pin
 
 if TYPE_CHECKING:
     from sbkube.fetch.access import Access
@@ -40,6 +42,19 @@ def access_of(entry: ServerEntry, at: tuple[str, str], place: Place, environ: Ma
         key_file=file(entry.key_file),
         insecure=entry.insecure_skip_tls_verify,
     )
+
+
+def pin_of(fetched: FetchedChart) -> Pin:
+    return Pin(fetched.url, fetched.version, fetched.digest)
+
+
+def told_by_lock(error: SbkubeError, place: Place, pin: Pin | None) -> SbkubeError:
+    """What is not what was pinned has a way out."""
+    if pin is not None and isinstance(error, Mismatch):
+        error.hint = (
+            f"the lock file has the first; `sbkube lock --upgrade {place.name}` takes what is there now"
+        )
+    return error
 
 
 async def keep_chart(fetched: FetchedChart, chart: str, work: Work) -> None:

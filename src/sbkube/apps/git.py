@@ -8,18 +8,18 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from anyio.to_thread import run_sync
 from pydantic import field_validator
 
 from sbkube.apps.base import App, Stage
 from sbkube.apps.checks import Refusal, failures
 from sbkube.apps.fields import NotEmpty
 from sbkube.apps.fields import Path as FieldPath
-from sbkube.apps.repositories import entry, remote_of, shown
-from sbkube.apps.work import Json, Place, Reading, Work
+from sbkube.apps.repositories import commit_of, entry, git_asks, remote_of, shown
+from sbkube.apps.work import Asking, Json, Place, Reading, Work
 from sbkube.errors import SbkubeError
 from sbkube.fetch.git_errors import PathNotFound, RefNotFound
 from sbkube.fetch.git_remote import Wanted, without_credentials
+from sbkube.fetch.lockfile import Pin
 
 
 class GitApp(App):
@@ -51,13 +51,24 @@ class GitApp(App):
         wanted = self._wanted(place)
         asked = {"ref": wanted.ref} if wanted.ref is not None else {"branch": wanted.branch}
         url = shown(self.repo, place)
-        return Reading({"repo": url, **asked, "path": self.path}, fetches=f"{wanted} of {url}")
+        return Reading(
+            {"repo": url, **asked, "path": self.path},
+            fetches=f"{wanted} of {url}",
+            asks=git_asks(self.repo, wanted, place),
+        )
+
+    async def resolve(self, asking: Asking) -> Pin:
+        try:
+            remote, commit = await commit_of(self.repo, self._wanted(asking.place), asking, follows=False)
+        except SbkubeError as error:
+            error.set_place(asking.place.where(*self._said_by(error)))
+            raise
+        return Pin(remote.url, commit=commit)
 
     async def perform(self, stage: Stage, work: Work) -> Json:
         place, wanted = work.place, self._wanted(work.place)
         try:
-            remote = await run_sync(remote_of, self.repo, place, work.env)
-            commit = await work.fetch.git.commit_of(remote, wanted)
+            remote, commit = await commit_of(self.repo, wanted, work.asking, follows=True)
             await work.log(f"{wanted} of {remote.url} is commit {commit}")
             work.context.metadata.update({"url": remote.url, "commit": commit, "asked": str(wanted)})
             taken = await work.fetch.git.take(remote, commit, work.out, path=self.path, log=work.log)

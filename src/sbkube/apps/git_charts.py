@@ -16,10 +16,11 @@ from anyio.to_thread import run_sync
 from sbkube.apps.charts import take_chart
 from sbkube.apps.checks import failures
 from sbkube.apps.dependencies import leads_elsewhere
-from sbkube.apps.repositories import entry, remote_of, shown
-from sbkube.apps.work import Place, Reading, Work
+from sbkube.apps.repositories import commit_of, entry, git_asks, remote_of, shown
+from sbkube.apps.work import Asking, Place, Reading, Work
 from sbkube.errors import ConfigError, SbkubeError
 from sbkube.fetch.git_remote import Wanted, without_credentials
+from sbkube.fetch.lockfile import Pin
 
 GIT = "git+"
 
@@ -73,7 +74,7 @@ def chart_reading(chart: str, place: Place) -> Reading:
         return Reading({"chart": without_credentials(chart)})
     wanted, url = found.wanted(place), shown(found.repo, place)
     settings = {"chart": url, "path": found.path, "ref": wanted.ref, "branch": wanted.branch}
-    return Reading(settings, fetches=f"{wanted} of {url}")
+    return Reading(settings, fetches=f"{wanted} of {url}", asks=git_asks(found.repo, wanted, place))
 
 
 def check_chart_of_git(chart: str, place: Place) -> Iterator[SbkubeError]:
@@ -85,6 +86,17 @@ def check_chart_of_git(chart: str, place: Place) -> Iterator[SbkubeError]:
         yield error
 
 
+async def resolve_chart_of_git(chart: str, asking: Asking) -> Pin:
+    try:
+        found = GitChart.of(chart)
+        wanted = found.wanted(asking.place)
+        remote, commit = await commit_of(found.repo, wanted, asking, follows=False)
+    except SbkubeError as error:
+        error.set_place(asking.place.where("chart"))
+        raise
+    return Pin(remote.url, commit=commit)
+
+
 @asynccontextmanager
 async def chart_of_git(chart: str, work: Work) -> AsyncIterator[tuple[Path, Path]]:
     """Taken, with the folder where it lies and that of its clone, which are gone afterwards."""
@@ -92,8 +104,7 @@ async def chart_of_git(chart: str, work: Work) -> AsyncIterator[tuple[Path, Path
     try:
         found = GitChart.of(chart)
         wanted = found.wanted(work.place)
-        remote = await run_sync(remote_of, found.repo, work.place, work.env)
-        commit = await work.fetch.git.commit_of(remote, wanted)
+        remote, commit = await commit_of(found.repo, wanted, work.asking, follows=True)
         await work.log(f"{wanted} of {remote.url} is commit {commit}")
         work.context.metadata.update({"url": remote.url, "commit": commit, "asked": str(wanted)})
         source = clone / (found.path or "")

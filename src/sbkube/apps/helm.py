@@ -35,10 +35,11 @@ from sbkube.apps.manifests import with_metadata
 from sbkube.apps.released import ReleasedApp
 from sbkube.apps.rendered import deploy_rendered, write_rendered, write_values
 from sbkube.apps.sought import file_input, first_input
-from sbkube.apps.work import Json, Place, Reading, Work
+from sbkube.apps.work import Asking, Json, Place, Reading, Work
 from sbkube.documents import parse, read_text
 from sbkube.errors import Position, SbkubeError, as_text
 from sbkube.fetch.addresses import redacted
+from sbkube.fetch.lockfile import Pin
 from sbkube.helm.base import Capabilities, HelmCrashed, HelmError, HelmMissing, RenderRequest, ValuesError
 from sbkube.helm.values import final_values
 from sbkube.targets.base import Crds, Manifests, Target
@@ -99,6 +100,9 @@ class HelmApp(ReleasedApp):
     @property
     def crd_policy(self) -> Crds:
         return "skip" if self.skip_crds else self.crds
+
+    async def resolve(self, asking: Asking) -> Pin:
+        return await remote_charts.resolve_chart(self.chart, self.version, asking)
 
     @property
     def is_remote(self) -> bool:

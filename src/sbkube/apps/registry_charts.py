@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from sbkube.apps.checks import failures
-from sbkube.apps.fetched_charts import access_of, keep_chart
+from sbkube.apps.fetched_charts import access_of, keep_chart, pin_of, told_by_lock
 from sbkube.apps.fields import Path as FieldPath
-from sbkube.apps.work import OciRegistryEntry, Place, Reading, Work
+from sbkube.apps.work import Asking, OciRegistryEntry, Place, Reading, Work
 from sbkube.errors import SbkubeError
 from sbkube.fetch.addresses import redacted
 from sbkube.fetch.errors import FetchError
+from sbkube.fetch.lockfile import Asks, Pin
 
 if TYPE_CHECKING:
     from sbkube.fetch.fetching import Fetching
@@ -39,7 +40,12 @@ def chart_reading(chart: str, version: str | None, place: Place) -> Reading:
         if ":" in reference.rpartition("/")[2]
         else f"{reference} {version or 'of the newest version'}"
     )
-    return Reading({"chart": reference, "version": version}, fetches=told)
+    settings = {"chart": reference, "version": version}
+    return Reading(settings, fetches=told, asks=_asks(reference, version))
+
+
+def _asks(reference: str, version: str | None) -> Asks:
+    return {"chart": reference, "version": version or "*"}
 
 
 def check_chart_of_registry(chart: str, version: str | None, place: Place) -> Iterator[SbkubeError]:
@@ -76,13 +82,28 @@ def unpinned_chart(chart: str, version: str | None) -> Iterator[tuple[FieldPath,
 
 
 async def take_chart_of_registry(chart: str, version: str | None, work: Work) -> None:
-    place = work.place
-    try:
-        fetched = await fetch_chart(chart, version, work)
-    except SbkubeError as error:
-        error.set_place(place.where(_said_by(error, version)))
-        raise
+    fetched = await _fetched(chart, version, work.asking, follows=True)
     await keep_chart(fetched, chart, work)
+
+
+async def resolve_chart_of_registry(chart: str, version: str | None, asking: Asking) -> Pin:
+    return pin_of(await _fetched(chart, version, asking, follows=False))
+
+
+async def _fetched(chart: str, version: str | None, asking: Asking, *, follows: bool) -> FetchedChart:
+    """`follows`: what the lock file has."""
+    from sbkube.fetch.oci_references import Reference
+
+    place, pin = asking.place, None
+    try:
+        reference, name = _named(chart, place)
+        registry = _registry(reference, name, place, asking.env)
+        if follows and (pin := place.pin(_asks(str(reference), version))) is not None:
+            reference, version = Reference.of(pin.url), None
+        return await asking.fetch.registries.chart(reference, registry, version)
+    except SbkubeError as error:
+        told_by_lock(error, place, pin).set_place(place.where(_said_by(error, version)))
+        raise
 
 
 async def fetch_chart(chart: str, version: str | None, work: Work) -> FetchedChart:

@@ -10,10 +10,11 @@ from sbkube.apps.dependency_charts import take_dependencies
 from sbkube.apps.fields import Path as FieldPath
 from sbkube.apps.git_charts import GIT
 from sbkube.apps.registry_charts import OCI, is_of_registry
-from sbkube.apps.work import Place, Reading, Work
+from sbkube.apps.work import Asking, Place, Reading, Work
 from sbkube.errors import SbkubeError
 from sbkube.fetch.addresses import redacted
 from sbkube.fetch.git_remote import without_credentials
+from sbkube.fetch.lockfile import Pin
 
 
 def is_remote(chart: str) -> bool:
@@ -47,6 +48,14 @@ def unpinned_chart(chart: str, version: str | None) -> Iterator[tuple[FieldPath,
         yield from registry_charts.unpinned_chart(chart, version)
     else:
         yield from repository_charts.unpinned_chart(chart, version)
+
+
+async def resolve_chart(chart: str, version: str | None, asking: Asking) -> Pin:
+    if chart.startswith(GIT):
+        return await git_charts.resolve_chart_of_git(chart, asking)
+    if is_of_registry(chart, asking.place):
+        return await registry_charts.resolve_chart_of_registry(chart, version, asking)
+    return await repository_charts.resolve_chart_of_the_web(chart, version, asking)
 
 
 async def take_remote_chart(chart: str, version: str | None, work: Work) -> None:

@@ -6,11 +6,14 @@ import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
+from anyio.to_thread import run_sync
+
 from sbkube.apps.secrets import revealed
-from sbkube.apps.work import GitRepository, Place
+from sbkube.apps.work import Asking, GitRepository, Place
 from sbkube.errors import ConfigError, Position, SbkubeError
 from sbkube.fetch.errors import FetchError
-from sbkube.fetch.git_remote import GitRemote, without_credentials
+from sbkube.fetch.git_remote import GitRemote, Wanted, without_credentials
+from sbkube.fetch.lockfile import Asks
 
 
 class UnknownRepository(ConfigError):
@@ -55,6 +58,20 @@ def remote_of(repo: str, place: Place, environ: Mapping[str, str] | None) -> Git
         for field, secret in (("username", known.username), ("password", known.password))
     )
     return remote.opened_by(username, password, _key(known.ssh_key, name, place))
+
+
+def git_asks(repo: str, wanted: Wanted, place: Place) -> Asks:
+    what = {wanted.kind: str(wanted)} if wanted.ref or wanted.branch else {}
+    return {"repo": shown(repo, place), **what}
+
+
+async def commit_of(repo: str, wanted: Wanted, asking: Asking, *, follows: bool) -> tuple[GitRemote, str]:
+    """`follows`: what the lock file has. Raises `SbkubeError`."""
+    remote = await run_sync(remote_of, repo, asking.place, asking.env)
+    pin = asking.place.pin(git_asks(repo, wanted, asking.place)) if follows else None
+    if pin is not None and pin.commit is not None:
+        return remote, pin.commit
+    return remote, await asking.fetch.git.commit_of(remote, wanted)
 
 
 def _remote(text: str, place: Place) -> GitRemote:

@@ -10,11 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sbkube.apps.checks import failures
-from sbkube.apps.fetched_charts import access_of, keep_chart
+from sbkube.apps.fetched_charts import access_of, keep_chart, pin_of, told_by_lock
 from sbkube.apps.fields import Path as FieldPath
-from sbkube.apps.work import HelmRepository, Place, Reading, Work
+from sbkube.apps.work import Asking, HelmRepository, Place, Reading, Work
 from sbkube.errors import ConfigError, SbkubeError
-from sbkube.fetch.addresses import redacted, split_login, told_apart
+from sbkube.fetch.addresses import HIDDEN, redacted, split_login, told_apart
+from sbkube.fetch.lockfile import Asks, Pin
 
 if TYPE_CHECKING:
     from sbkube.fetch.fetching import Fetching
@@ -43,15 +44,26 @@ class UnknownChartRepository(ConfigError):
 
 def chart_reading(chart: str, version: str | None, place: Place) -> Reading:
     """What is asked for. Which version that is, and who asks, comes later."""
+    asks = _asks(chart, version, place)
     if _URL.match(chart):
-        return Reading({"chart": told_apart(chart)}, fetches=redacted(chart))
+        return Reading({"chart": told_apart(chart)}, fetches=redacted(chart), asks=asks)
     repository, _, name = chart.partition("/")
     entry = place.helm_repos.get(repository)
     settings = {"chart": name, "version": version, "repository": entry and told_apart(entry.url)}
     told = (
         f"chart {name!r} {version or 'of the newest version'} from {redacted(entry.url)}" if entry else None
     )
-    return Reading(settings, fetches=told)
+    return Reading(settings, fetches=told, asks=asks)
+
+
+def _asks(chart: str, version: str | None, place: Place) -> Asks | None:
+    if _URL.match(chart):
+        return {"chart": told_apart(chart)}
+    repository, _, name = chart.partition("/")
+    entry = place.helm_repos.get(repository)
+    if entry is None:
+        return None
+    return {"chart": name, "repository": told_apart(entry.url), "version": version or "*"}
 
 
 def check_chart_of_the_web(chart: str, version: str | None, place: Place) -> Iterator[SbkubeError]:
@@ -83,18 +95,24 @@ def unpinned_chart(chart: str, version: str | None) -> Iterator[tuple[FieldPath,
 
 
 async def take_chart_of_the_web(chart: str, version: str | None, work: Work) -> None:
+    pin = work.place.pin(_asks(chart, version, work.place))
+    await keep_chart(await _fetched(chart, version, work.asking, pin), chart, work)
+
+
+async def resolve_chart_of_the_web(chart: str, version: str | None, asking: Asking) -> Pin:
+    return pin_of(await _fetched(chart, version, asking, None))
+
+
+async def _fetched(chart: str, version: str | None, asking: Asking, pin: Pin | None) -> FetchedChart:
     from sbkube.fetch.repositories import UnknownVersion
     from sbkube.fetch.versions import BadConstraint
 
-    place = work.place
     try:
-        fetched = await _fetch(chart, version, work)
+        return await _fetch(chart, version, asking, pin)
     except SbkubeError as error:
-        error.set_place(
-            place.where("version" if isinstance(error, UnknownVersion | BadConstraint) else "chart")
-        )
+        field = "version" if isinstance(error, UnknownVersion | BadConstraint) else "chart"
+        told_by_lock(error, asking.place, pin).set_place(asking.place.where(field))
         raise
-    await keep_chart(fetched, chart, work)
 
 
 async def versions_of_the_web(
@@ -106,12 +124,24 @@ async def versions_of_the_web(
     return await fetch.repositories.versions(repository_at(repository, place, environ), name)
 
 
-async def _fetch(chart: str, version: str | None, work: Work) -> FetchedChart:
+async def _fetch(chart: str, version: str | None, asking: Asking, pin: Pin | None) -> FetchedChart:
+    from sbkube.fetch.http_errors import WrongDigest
+
+    repositories, expected = asking.fetch.repositories, pin.sha256 if pin is not None else None
     if _URL.match(chart):
-        return await work.fetch.repositories.archive(chart)
-    repository, _, name = chart.partition("/")
-    _entry(chart, work.place)
-    return await work.fetch.repositories.chart(repository_at(repository, work.place, work.env), name, version)
+        return await repositories.archive(chart, expected)
+    named, _, name = chart.partition("/")
+    _entry(chart, asking.place)
+    repository = repository_at(named, asking.place, asking.env)
+    if pin is None or expected is None:
+        return await repositories.chart(repository, name, version)
+    if HIDDEN not in pin.url:
+        return await repositories.pinned(repository, pin.url, expected, pin.version)
+    # A query is written nowhere, so the index must be asked for it again.
+    fetched = await repositories.chart(repository, name, pin.version)
+    if fetched.digest != expected:
+        raise WrongDigest(fetched.url, expected, fetched.digest)
+    return fetched
 
 
 def _entry(chart: str, place: Place) -> HelmRepository:

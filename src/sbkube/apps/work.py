@@ -18,6 +18,7 @@ from sbkube.apps.files import FileInput
 from sbkube.apps.sought import Fetched, Sought
 from sbkube.engine import StepContext
 from sbkube.errors import Position, SbkubeError, is_disk_full
+from sbkube.fetch.lockfile import Asks, Pin
 from sbkube.helm.base import Helm
 from sbkube.targets.base import Target
 from sbkube.targets.trees import digest_tree
@@ -40,6 +41,8 @@ class Reading:
     """Apps that fetch, of whose files any may be used."""
     fetches: str | None = None
     """What comes from elsewhere, to be told: nobody is asked for it before the stage runs."""
+    asks: Asks | None = None
+    """The same as the lock file has it: what decides on what comes, and nothing secret."""
 
 
 class GitRepository(Protocol):
@@ -152,6 +155,19 @@ class Place(Protocol):
         """None: it leads to the project's own files."""
         ...
 
+    def pin(self, asks: Asks | None) -> Pin | None:
+        """What the lock file answers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Who asks others for something, and with what."""
+
+    place: Place
+    env: Mapping[str, str]
+    fetch: Fetching
+
 
 @dataclass(frozen=True, slots=True)
 class Work:
@@ -171,6 +187,10 @@ class Work:
     """One line for the step's log; it may take until `flush`, or the end, until it is there."""
     flush: Callable[[], Awaitable[None]]
     time_limit: float | None = None
+
+    @property
+    def asking(self) -> Asking:
+        return Asking(self.place, self.env, self.fetch)
 
 
 class OutputUnwritable(SbkubeError):

@@ -42,6 +42,7 @@ GROUPS = MappingProxyType(
             "upgrade": "Deploy the helm apps.",
         },
         "Look before a run": {
+            "lock": "Pin what comes from elsewhere.",
             "validate": "Check a project without running anything.",
             "plan": "Show what a run would do, and why.",
             "diff": "Show what a deploy would change in the cluster.",

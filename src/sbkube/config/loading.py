@@ -20,6 +20,7 @@ from sbkube.config.problems import Notice, told
 from sbkube.config.profiles import ProjectFiles, choose_files
 from sbkube.config.project import Project
 from sbkube.documents import describe, merge
+from sbkube.fetch.lockfile import read_lock
 
 __all__ = ["find_project", "load_project", "refuse_not_yet"]
 
@@ -196,6 +197,7 @@ def _project(
         deps=file.deps,
         hooks=file.hooks,
         fetched=fetched_by(apps),
+        pins=read_lock(chosen.config, profile),
         _layers=layers,
         _spelled=spelled,
     )

@@ -15,6 +15,7 @@ from sbkube.config import profiles
 from sbkube.config.layers import Layers
 from sbkube.config.models import ClusterLock, Command, Limits, Phase, Settings
 from sbkube.errors import Position
+from sbkube.fetch.lockfile import Lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class Project:
     hooks: Mapping[Command, CommandHooks]
     fetched: Fetched
     """Which paths lead to what its apps fetch."""
+    pins: Lock
+    """What others answered to what its apps ask them for."""
     _layers: Layers = field(repr=False, compare=False)
     _spelled: Mapping[str, Spellings] = field(repr=False, compare=False)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
 
+HIDDEN = "…"
+"""Stands for a query."""
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -12,7 +14,9 @@ def redacted(url: str) -> str:
     """For messages, records and names: without login and query, either of which may be a secret."""
     try:
         parts = urlsplit(url)
-        return urlunsplit(parts._replace(netloc=_place(parts), query="…" if parts.query else "", fragment=""))
+        return urlunsplit(
+            parts._replace(netloc=_place(parts), query=HIDDEN if parts.query else "", fragment="")
+        )
     except ValueError:
         return url.rpartition("@")[2].partition("?")[0]
 

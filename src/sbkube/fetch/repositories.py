@@ -115,9 +115,18 @@ class Repositories:
         """The newest first. Raises `FetchError`."""
         return [entry.version for entry in await self._entries(repository, chart)]
 
-    async def archive(self, url: str, on_bytes: OnBytes | None = None) -> FetchedChart:
+    async def pinned(
+        self, repository: Repository, url: str, digest: str, version: str | None
+    ) -> FetchedChart:
+        """Asks for no index. Raises `FetchError`."""
+        entry = ChartVersion(version or "", digest, (url,))
+        return await self._archive(repository, entry, url, None)
+
+    async def archive(
+        self, url: str, expected: str | None = None, on_bytes: OnBytes | None = None
+    ) -> FetchedChart:
         """A chart that is named by its own URL."""
-        fetched = await self._downloads.fetch(url, limit=LARGEST_CHART, on_bytes=on_bytes)
+        fetched = await self._downloads.fetch(url, expected=expected, limit=LARGEST_CHART, on_bytes=on_bytes)
         return FetchedChart(
             self._cache.path(fetched.digest), fetched.url, fetched.digest, None, fetched.is_new
         )
