@@ -38,6 +38,14 @@ kind: CronJob
 metadata: {name: {{ .Release.Name }}}
 spec: {jobTemplate: {spec: {template: {spec: {containers: [{name: api, image: "registry.test/web:1.4"}]}}}}}
 """
+KUBECONFIG = """\
+apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: "https://127.0.0.1:1"}}]
+contexts: [{name: c, context: {cluster: c, user: u}}]
+users: [{name: u, user: {token: t}}]
+current-context: c
+"""
 
 
 def given(project: ProjectFolder) -> None:
@@ -96,3 +104,15 @@ def test_a_project_without_any_says_so_and_prints_nothing(project: ProjectFolder
     project.config("a: {type: noop}")
     ended = project("images")
     assert (ended.code, ended.out, ended.err) == (0, "", "no images\n")
+
+
+def test_a_cluster_is_asked_what_to_render_for_unless_the_target_is_a_folder(project: ProjectFolder) -> None:
+    project.write({"kubeconfig": KUBECONFIG, "web.yaml": WORKLOADS})
+    project.config("web: {type: yaml, manifests: [web.yaml]}", target="kubeconfig: kubeconfig\n")
+    ended = project("images")
+    assert ended.code == 2
+    assert ended.out == ""
+    assert "of context 'c' cannot be reached" in ended.err
+    assert "hint: `--target DIR` asks no cluster" in ended.err
+    assert len(project("images", "--target", "out").out.splitlines()) == 4
+    assert not (project.root / "out").exists()

@@ -184,6 +184,20 @@ def test_a_server_that_does_not_answer_is_given_up_after_the_time_limit(
     assert ended.out.splitlines()[1].startswith("api")
 
 
+def test_a_login_is_given_to_its_repository_alone_and_told_to_nobody(
+    given: ProjectFolder, shop: Server, hub: Server
+) -> None:
+    shop.before.append(faults.login("canary-user", "canary-password"))
+    assert given("outdated", "--app", "web").code == 1
+    shop.forget()
+    login = {"url": shop.url, "username": "canary-user", "password": {"from_env": "CANARY"}}
+    given.edit("sources.yaml", json.dumps(shop.url), json.dumps(login))
+    ended = given("outdated", "--app", "web", "--app", "api", "--all", env={"CANARY": "canary-password"})
+    assert ended.code == 0, ended
+    assert "canary" not in ended.out + ended.err + hub.bytes_received
+    assert all("authorization" in request.headers for request in shop.requests)
+
+
 def test_the_name_of_older_versions_means_the_same_and_no_config_is_edited(given: ProjectFolder) -> None:
     before = (given.root / "config.yaml").read_bytes()
     assert given("check-updates", "--all") == given("outdated", "--all")

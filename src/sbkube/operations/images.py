@@ -20,6 +20,7 @@ from anyio.to_thread import run_sync
 from sbkube.config.project import Project
 from sbkube.documents import parse, split_manifests
 from sbkube.errors import SbkubeError
+from sbkube.helm.releases import ClusterUnreachable
 from sbkube.operations.rendering import rendered
 from sbkube.request import Request, workshop_of
 from sbkube.targets.base import Manifests
@@ -70,8 +71,7 @@ async def images(
     async with AsyncExitStack() as opened:
         opened.push_async_callback(_close, workshop)
         workshop.choose_helm()
-        if workshop.cluster is not None:
-            await workshop.cluster.check()
+        await _ask_cluster(workshop)
         async with rendered(workshop, request.asked) as rendering:
             uses: list[ImageUse] = []
             failures = dict(rendering.failures)
@@ -81,6 +81,16 @@ async def images(
                 except SbkubeError as error:
                     failures[app] = str(error)
         return Images(tuple(sorted(uses, key=lambda use: use.image)), failures, rendering.commands)
+
+
+async def _ask_cluster(workshop: Workshop) -> None:
+    if workshop.cluster is None:
+        return
+    try:
+        await workshop.cluster.check()
+    except ClusterUnreachable as error:
+        error.hint = "`--target DIR` asks no cluster, and renders for none in particular"
+        raise
 
 
 async def _close(workshop: Workshop) -> None:
