@@ -40,8 +40,8 @@ from sbkube.engine import (
 )
 from sbkube.engine.step import Body
 from sbkube.engine.stores.base import Plan
-from sbkube.errors import ConfigError, SbkubeError, is_disk_full
-from sbkube.fetch.fetching import Fetching
+from sbkube.errors import SbkubeError, is_disk_full
+from sbkube.fetch.fetching import OFFLINE, Fetching, offline_by
 from sbkube.helm.base import Helm
 from sbkube.leftovers import Attempt
 from sbkube.planning import AppPlace, StagePlan, plan_stages, readings, unsuited
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from sbkube.targets.cluster.target import ClusterTarget
 
 STATE_FOLDER = ".sbkube"
-_OFFLINE = "SBKUBE_OFFLINE"
 WORK, DEPLOY = 8, 256
 """Default sizes of the pools: `work` (prepare, build, commands) and `deploy`, mostly waiting; `render` is one a core."""
 _KEY_SIZE = 32
@@ -340,7 +339,7 @@ class Workshop:
         if settings.kubeconfig:
             env["KUBECONFIG"] = str(self.project.folder / Path(settings.kubeconfig).expanduser())
         if self.is_offline:
-            env[_OFFLINE] = "1"
+            env[OFFLINE] = "1"
         env |= self.target.environment
         context_name = place.app.context or settings.kubeconfig_context
         if context_name:
@@ -380,19 +379,6 @@ def open_workshop(
     helms = Helms(helm or environ.get("SBKUBE_HELM") or None, environ)
     target = choose_target(project, wishes, state, helms)
     return Workshop(project, state, target, environ, helms, is_offline or offline_by(environ))
-
-
-def offline_by(environ: Mapping[str, str]) -> bool:
-    """Raises `ConfigError` for what may mean either: nobody who asks for no network is to get some."""
-    told = environ.get(_OFFLINE, "").strip().lower()
-    if told in ("", "0", "no", "off", "false"):
-        return False
-    if told in ("1", "yes", "on", "true"):
-        return True
-    raise ConfigError(
-        f"the environment variable {_OFFLINE} must be 1 or 0, not {told!r}",
-        hint=f"`export {_OFFLINE}=1`, or unset it",
-    )
 
 
 def limits_of(project: Project, max_parallel: int | None) -> Limits:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from sbkube.errors import ConfigError
+
 if TYPE_CHECKING:
     from sbkube.fetch.access import Proxies
     from sbkube.fetch.cache import Cache
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
     from sbkube.fetch.http import Http
     from sbkube.fetch.oci import OciCharts
     from sbkube.fetch.repositories import Repositories
+
+
+OFFLINE = "SBKUBE_OFFLINE"
 
 
 class Fetching:
@@ -81,4 +86,17 @@ def proxies_of(environ: Mapping[str, str]) -> Proxies:
         named("http_proxy") or everywhere,
         named("https_proxy") or everywhere,
         tuple(entry.strip() for entry in direct if entry.strip()),
+    )
+
+
+def offline_by(environ: Mapping[str, str]) -> bool:
+    """Raises `ConfigError` for what may mean either: nobody who asks for no network is to get some."""
+    told = environ.get(OFFLINE, "").strip().lower()
+    if told in ("", "0", "no", "off", "false"):
+        return False
+    if told in ("1", "yes", "on", "true"):
+        return True
+    raise ConfigError(
+        f"the environment variable {OFFLINE} must be 1 or 0, not {told!r}",
+        hint=f"`export {OFFLINE}=1`, or unset it",
     )
