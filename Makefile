@@ -16,10 +16,12 @@ test: .venv/.test
 test-slow: .venv/.test
 	$(BIN)/pytest -n 2 -m "slow and not cluster" --timeout 900 $(ARGS)
 
-# On a control plane built with Go (minutes, once), or on the throw-away cluster that SBKUBE_TEST_KUBECONFIG names.
+# On two control planes built with Go (minutes, once), or by one process on the throw-away cluster that SBKUBE_TEST_KUBECONFIG
+# names; with the embedded Helm, and once more with the programs where it depends on them.
 test-cluster: .venv/.test
 	@test -n "$$SBKUBE_TEST_KUBECONFIG" || $(BIN)/python -m tests.cluster build
-	$(BIN)/pytest -m cluster --timeout 300 $(ARGS)
+	SBKUBE_TEST_HELM="$${SBKUBE_TEST_HELM:-$$(sh tests/contract/build_helm.sh)}" $(BIN)/pytest -m cluster \
+		-n $(if $(SBKUBE_TEST_KUBECONFIG),0,2) --dist worksteal --timeout 300 $(ARGS)
 
 # The programs come from where the tests build them: nothing but Go is needed.
 demo-cluster: .venv/.helm

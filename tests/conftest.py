@@ -11,7 +11,10 @@ from hypothesis import settings
 from trio.testing import MockClock
 
 from cluster.binaries import left_out
+from cluster.shared import cluster, control_plane, programs
 from servers import docker_registry
+
+__all__ = ["cluster", "control_plane", "programs"]  # fixtures
 
 # How long an example takes says something about the machine, not about the code.
 settings.register_profile("sbkube", deadline=None)

@@ -1,30 +1,29 @@
-"""The control plane as fixtures, and what SBKUBE_TEST_KUBECONFIG changes.
+"""What the tests of a cluster have besides the control plane of `tests/conftest.py`, and what changes them.
 
 `cluster` and `namespace` serve any test of what a cluster holds; `control_plane` those that need its users, audit log or
-pods that fail; `another_control_plane` those that break it or need a second one.
+pods that fail; `another_control_plane` those that break it or need a second one. Every command uses the embedded Helm; a
+test whose outcome depends on that is marked with the programs with which it runs once more: `helms("helm-v4")`.
+SBKUBE_TEST_BACKEND=helm-v3 has all of them run with that one alone.
 """
 
 from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from . import binaries
+from contract.helm_binaries import BINARIES
+
 from .client import Cluster
 from .control_plane import ControlPlane
 from .running import Project
+from .shared import LABEL, named
 
 HERE = Path(__file__).parent
-LABEL = "sbkube.test/namespace"
-
-
-def named() -> str | None:
-    """The kubeconfig of a throw-away cluster to use in place of our own."""
-    return os.environ.get("SBKUBE_TEST_KUBECONFIG")
+EMBEDDED = "embedded"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -37,35 +36,34 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=other)
 
 
-@pytest.fixture(scope="session")
-def programs() -> None:
-    """For what needs a control plane of our own, so cannot run on any other cluster."""
-    binaries.found()
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if wanted := _helms_for(metafunc.definition):
+        metafunc.parametrize("helm", wanted, indirect=True)
 
 
-@pytest.fixture(scope="session")
-def control_plane(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """Our own, one for all tests, which leave it as it was."""
-    with ControlPlane(tmp_path_factory.mktemp("control-plane")) as plane:
-        yield plane
+def _helms_for(test: pytest.Item) -> Sequence[str]:
+    if only := os.environ.get("SBKUBE_TEST_BACKEND"):
+        return [only]
+    marker = test.get_closest_marker("helms")
+    beside = [name for name in marker.args if name in BINARIES] if marker else []
+    return [EMBEDDED, *beside] if beside else []
+
+
+@pytest.fixture(autouse=True)
+def helm(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The one that every command of the test uses."""
+    name: str = getattr(request, "param", EMBEDDED)
+    if name == EMBEDDED:
+        monkeypatch.delenv("SBKUBE_HELM", raising=False)
+    else:
+        monkeypatch.setenv("SBKUBE_HELM", BINARIES[name])
+    return name
 
 
 @pytest.fixture
 def another_control_plane(programs: None, tmp_path: Path) -> Iterator[ControlPlane]:
     with ControlPlane(tmp_path / "another-control-plane") as plane:
         yield plane
-
-
-@pytest.fixture(scope="session")
-def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    """Any cluster, as its administrator."""
-    if kubeconfig := named():
-        cluster = Cluster(Path(kubeconfig).resolve())
-        yield cluster
-        cluster.kubectl("wait", "--for=delete", "namespace", "-l", LABEL, "--timeout=300s", seconds=330)
-    else:
-        plane: ControlPlane = request.getfixturevalue("control_plane")
-        yield plane.admin
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,15 +31,17 @@ class Revision(NamedTuple):
     """Made to unlock the one before: our labels came along and do not mean it."""
 
 
-def write_many(project: Project, namespace: str, names: Sequence[str] = APPS, value: str = "1") -> None:
+def write_many(
+    project: Project, namespace: str, names: Sequence[str] = APPS, value: str = "1", ready: str = "1s"
+) -> None:
     """Each has pods that take a second to become ready; `value` is what an upgrade changes."""
-    files = {f"{name}.yaml": _manifests(name, value) for name in names}
+    files = {f"{name}.yaml": _manifests(name, value, ready) for name in names}
     apps = "".join(f"  {name}: {{type: yaml, manifests: [{name}.yaml]}}\n" for name in names)
     project.write({**files, "config.yaml": f"namespace: {namespace}\napps:\n{apps}"})
 
 
-def _manifests(app: str, value: str) -> str:
-    deployed = objects.deployment(app, annotations={"sbkube.test/after": "1s", "value": value})
+def _manifests(app: str, value: str, ready: str) -> str:
+    deployed = objects.deployment(app, annotations={"sbkube.test/after": ready, "value": value})
     return "---\n".join(json.dumps(one) + "\n" for one in (objects.config_map(app, a=value), deployed))
 
 
@@ -75,30 +78,26 @@ def completed(project: Project) -> dict[str, int]:
 
 
 @contextmanager
-def running(project: Project, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def running(project: Project, *arguments: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
     """A run to the cluster that is under way, killed in the end if it still is."""
-    with project.begin("run", "--target", "cluster", *arguments) as process:
+    with project.begin("run", "--target", "cluster", *arguments, **environ) as process:
         try:
             yield process
         finally:
             process.kill()
 
 
-def workers(process: subprocess.Popen[str]) -> list[int]:
-    """The processes that `process` has started to deploy with."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return [int(child) for child in children if b"release_worker" in _command_line(child)]
+def helms(mark: str) -> list[int]:
+    """The processes of a Helm, library or program, that have this in their environment, as all have that a run starts."""
+    return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _is_helm(pid, mark)]
 
 
-def _command_line(pid: str) -> bytes:
+def _is_helm(pid: int, mark: str) -> bool:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
-
-
-def is_alive(pid: int) -> bool:
-    return bool(_command_line(str(pid)))  # empty for one that nobody has waited for yet
+        program, _, _ = Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")
+        return program.endswith(b"/helm") and mark.encode() in Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:  # gone meanwhile
+        return False
 
 
 def until(holds: Callable[[], bool], what: str, seconds: float = 30) -> None:

@@ -13,6 +13,7 @@ import pytest
 from .client import Cluster, Refused
 from .running import Done, Project
 
+pytestmark = pytest.mark.helms("helm-v4")
 CHART = {
     "chart/Chart.yaml": "{apiVersion: v2, name: demo, version: 0.1.0}\n",
     "chart/templates/all.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '{{ .Release.Name }}'}\n"
@@ -83,6 +84,7 @@ def listing(cluster: Cluster, namespace: str) -> set[str]:
     return {name for name in found if not name.startswith(("lease.", "namespace/", "apiservice."))}
 
 
+@pytest.mark.helms("helm-v4", "helm-v3")
 def test_a_run_is_undone_for_every_release_it_changed_and_for_no_other(
     project: Project, cluster: Cluster, namespace: str
 ) -> None:
@@ -149,6 +151,7 @@ def test_one_release_goes_to_the_revision_before_or_to_the_one_that_is_named(
     assert (refused.code, "there are: 1, 2, 3, 4, 5" in refused.said) == (2, True)
 
 
+@pytest.mark.helms("helm-v4", "helm-v3")
 def test_delete_leaves_nothing_of_ours_and_takes_dependents_first(
     project: Project, cluster: Cluster, namespace: str
 ) -> None:

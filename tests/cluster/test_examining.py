@@ -17,6 +17,8 @@ from .objects import config_map, deployment
 from .running import Project, release
 from .test_looking import config_of, everything_in, text_of
 
+pytestmark = pytest.mark.helms("helm-v4")
+
 
 @pytest.fixture
 def shop(project: Project, namespace: str) -> Project:

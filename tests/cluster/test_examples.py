@@ -5,9 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+
 from .control_plane import ControlPlane
 from .running import Project
 
+pytestmark = pytest.mark.helms("helm-v4")
 SHOP = Path(__file__).parents[2] / "examples/shop"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from random import Random
 
@@ -20,15 +21,20 @@ from .client import Cluster
 from .many import APPS, Revision, running
 from .running import Project, ended
 
+pytestmark = pytest.mark.helms("helm-v4")
+
 KILLS = int(os.environ.get("SBKUBE_TEST_KILLS", "5"))
 LONGEST = 3.0  # seconds that twenty deploys take; a kill that comes too late is one after a completed run
-STOPPING = 2.0  # seconds in which a run that is told to stop must be gone
+STOPPING = 30.0  # seconds after which a run that was told to stop would be waiting still
 
 
 class Twenty:
-    """Twenty releases, deployed again and again."""
+    """Twenty releases, or some of them, deployed again and again."""
 
-    def __init__(self, project: Project, cluster: Cluster, namespace: str) -> None:
+    def __init__(
+        self, project: Project, cluster: Cluster, namespace: str, names: Sequence[str] = APPS
+    ) -> None:
+        self.names = names
         self.project, self.cluster, self.namespace = project, cluster, namespace
         self.version = 0
         self.done_before: dict[str, int] = {}
@@ -38,10 +44,16 @@ class Twenty:
     def histories(self) -> dict[str, list[Revision]]:
         return many.histories(self.cluster, self.namespace)
 
-    def next_version(self) -> None:
+    @property
+    def values(self) -> dict[str, str]:
+        """What runs, by release."""
+        found = self.cluster.find("configmaps", namespace=self.namespace)
+        return {one["metadata"]["name"]: one["data"]["a"] for one in found if "a" in one.get("data", {})}
+
+    def next_version(self, ready: str = "1s") -> None:
         self.done_before = {name: history[-1].number for name, history in self.histories.items()}
         self.version += 1
-        many.write_many(self.project, self.namespace, value=str(self.version))
+        many.write_many(self.project, self.namespace, self.names, str(self.version), ready)
 
     @property
     def deployed(self) -> dict[str, int]:
@@ -63,8 +75,22 @@ class Twenty:
             self.wait_pending(chance.randint(1, 10))
 
     def killed(self, chance: Random, *arguments: str) -> None:
-        with running(self.project, *arguments) as process, suppress(subprocess.TimeoutExpired):
+        """And all that it has started with it."""
+        marked = running(self.project, *arguments, SBKUBE_TEST_MARK=self.namespace)
+        with marked as process, suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=chance.uniform(0.3, LONGEST))
+        self.wait_nobody_lives()
+
+    def wait_nobody_lives(self) -> None:
+        many.until(lambda: not many.helms(self.namespace), "a Helm outlives its sbkube")
+
+    def killed_over_a_rollback(self) -> None:
+        """Of the last run."""
+        words = ["rollback", "--run", str(self.version), "--target", "cluster", "--yes"]
+        with self.project.begin(*words, SBKUBE_TEST_MARK=self.namespace) as process:
+            self.wait_pending()
+            process.kill()
+        self.wait_nobody_lives()
 
     def resume(self) -> None:
         """What is done is not done again, what is not is, and nothing stays locked."""
@@ -76,7 +102,9 @@ class Twenty:
         deployed = self.deployed
         told = self.project.run("--resume").everything
         newest = {name: history[-1] for name, history in self.histories.items()}
-        assert {name: one.status for name, one in newest.items()} == dict.fromkeys(APPS, "deployed"), told
+        assert {name: one.status for name, one in newest.items()} == dict.fromkeys(self.names, "deployed"), (
+            told
+        )
         assert known.items() <= deployed.items(), told
         assert deployed.items() <= self.deployed.items(), told
         assert many.completed(self.project) == self.deployed, told
@@ -100,6 +128,7 @@ def test_a_run_that_is_killed_is_resumed_to_twenty_deployed_releases(twenty: Twe
     twenty.resume()
 
 
+@pytest.mark.helms("helm-v4", "helm-v3")
 def test_what_two_killed_runs_left_pending_is_mended_by_one_resume(twenty: Twenty) -> None:
     chance = Random(1)
     for _ in range(2):
@@ -108,12 +137,46 @@ def test_what_two_killed_runs_left_pending_is_mended_by_one_resume(twenty: Twent
     twenty.resume()
 
 
-def test_a_worker_that_is_killed_is_replaced_within_the_run(twenty: Twenty) -> None:
+@pytest.fixture
+def cut_off(project: Project, cluster: Cluster, namespace: str) -> Twenty:
+    """In the middle of a rollback to the first of two versions."""
+    twenty = Twenty(project, cluster, namespace, APPS[:6])
+    for _ in range(2):
+        twenty.next_version()
+        twenty.project.run()
+    twenty.killed_over_a_rollback()
+    assert many.pending(twenty.cluster, twenty.namespace)
+    return twenty
+
+
+@pytest.mark.helms("helm-v4", "helm-v3")
+def test_what_a_killed_rollback_left_pending_is_mended_by_the_next_run(cut_off: Twenty) -> None:
+    told = cut_off.project.run("--resume").everything
+    newest = {name: history[-1] for name, history in cut_off.histories.items()}
+    assert {name: one.status for name, one in newest.items()} == dict.fromkeys(cut_off.names, "deployed"), (
+        told
+    )
+    assert cut_off.values == dict.fromkeys(cut_off.names, "2")
+
+
+def test_a_killed_rollback_is_ended_by_the_next_one(cut_off: Twenty) -> None:
+    app = many.pending(cut_off.cluster, cut_off.namespace)[0]
+    one = cut_off.project.sbkube("rollback", app, "--target", "cluster", "--yes")
+    assert one.code == 0, one.everything
+    assert cut_off.values[app] == "1"
+    done = cut_off.project.sbkube("rollback", "--run", "2", "--target", "cluster", "--yes")
+    assert done.code == 0, done.everything
+    assert many.pending(cut_off.cluster, cut_off.namespace) == []
+    assert cut_off.values == dict.fromkeys(cut_off.names, "1")
+
+
+def test_helms_that_are_killed_are_replaced_within_the_run(twenty: Twenty) -> None:
     twenty.next_version()
-    with running(twenty.project) as process:
+    with running(twenty.project, SBKUBE_TEST_MARK=twenty.namespace) as process:
         twenty.wait_pending()
-        (worker,) = many.workers(process)
-        os.kill(worker, signal.SIGKILL)
+        for pid in many.helms(twenty.namespace):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         done = ended(process)
     assert done.code == 0, done.everything
     newest = {name: history[-1] for name, history in twenty.histories.items()}
@@ -121,14 +184,15 @@ def test_a_worker_that_is_killed_is_replaced_within_the_run(twenty: Twenty) -> N
     assert many.completed(twenty.project) == {name: one.number for name, one in newest.items()}
 
 
+@pytest.mark.helms("helm-v4", "helm-v3")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_that_is_told_to_stop_is_gone_soon_with_its_helm(
     twenty: Twenty, number: signal.Signals
 ) -> None:
-    twenty.next_version()
-    with running(twenty.project) as process:
+    twenty.next_version(ready="90s")
+    with running(twenty.project, SBKUBE_TEST_MARK=twenty.namespace) as process:
         twenty.wait_pending()
-        helms = many.workers(process)
+        assert many.helms(twenty.namespace)
         process.send_signal(number)
         if number is signal.SIGINT:
             assert process.stderr is not None
@@ -137,7 +201,7 @@ def test_a_run_that_is_told_to_stop_is_gone_soon_with_its_helm(
             process.send_signal(number)
         done = ended(process, STOPPING)
     assert done.code == 128 + number, done.everything
-    assert helms
-    assert not [pid for pid in helms if many.is_alive(pid)]
+    assert many.helms(twenty.namespace) == []
     assert many.steps(twenty.project, StepStatus.CANCELLED)
+    twenty.next_version()
     twenty.resume()

@@ -11,6 +11,7 @@ from . import objects
 from .client import Cluster, Object, Refused
 from .running import Project
 
+pytestmark = pytest.mark.helms("helm-v4")
 CONFIG_MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{a: '{value}'}}\n"
 
 

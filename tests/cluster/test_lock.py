@@ -22,7 +22,7 @@ from .control_plane import ControlPlane
 from .objects import deployment
 from .running import Project
 
-STARTS = int(os.environ.get("SBKUBE_TEST_STARTS", "10"))
+STARTS = int(os.environ.get("SBKUBE_TEST_STARTS", "5"))
 PATIENCE = 60.0
 """Seconds after which something that must happen never will."""
 
@@ -210,6 +210,7 @@ def test_who_waits_for_the_lock_runs_when_it_is_free(cluster: Cluster, runners: 
     assert runners.ledger == ["one", "two"]
 
 
+@pytest.mark.helms("helm-v4")
 def test_what_changes_releases_waits_for_the_lock_too(cluster: Cluster, runners: Runners) -> None:
     config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "web"}}
     one = runners.checkout("one", cluster, "6s")
@@ -231,6 +232,7 @@ def test_what_changes_releases_waits_for_the_lock_too(cluster: Cluster, runners:
     assert "web" not in [one["metadata"]["name"] for one in cluster.find("cm", namespace=runners.namespace)]
 
 
+@pytest.mark.helms("helm-v4")
 def test_a_holder_that_is_suspended_past_its_lease_writes_nothing_after_the_next_took_over(
     control_plane: ControlPlane, runners: Runners
 ) -> None:

@@ -14,6 +14,7 @@ from .control_plane import ControlPlane
 from .objects import config_map, definition, deployment, job
 from .running import Project
 
+pytestmark = pytest.mark.helms("helm-v4")
 PASSWORD = "correct-horse-battery"
 
 

@@ -13,6 +13,7 @@ from . import objects
 from .client import Cluster, Refused
 from .running import Project, release
 
+pytestmark = pytest.mark.helms("helm-v4")
 PROJECTS = Path(__file__).parent / "projects"
 CONTEXT = "k3s-home"
 
@@ -36,16 +37,21 @@ class OldProject(Project):
 
 
 @pytest.fixture
-def old(request: pytest.FixtureRequest, cluster: Cluster, tmp_path: Path) -> Iterator[OldProject]:
+def old(
+    request: pytest.FixtureRequest, cluster: Cluster, namespace: str, tmp_path: Path
+) -> Iterator[OldProject]:
+    """In namespaces that no other test has."""
     folder = shutil.copytree(PROJECTS / request.param, tmp_path / request.param)
+    for file in filter(Path.is_file, folder.rglob("*")):
+        file.write_text(file.read_text().replace("sbkube-old", namespace))
     yield OldProject(folder, cluster)
-    namespaces = ("sbkube-old-homelab", "sbkube-old-prod", "sbkube-old-halfway")
-    cluster.kubectl("delete", "namespace", *namespaces, "--ignore-not-found", seconds=120)
+    made = [f"{namespace}-{name}" for name in ("homelab", "prod", "halfway")]
+    cluster.kubectl("delete", "namespace", *made, "--wait=false", "--ignore-not-found")
 
 
 @pytest.mark.parametrize("old", ["homelab"], indirect=True)
-def test_a_project_of_0_4_runs_as_it_is(old: OldProject, tmp_path: Path) -> None:
-    cluster, namespace, home = old.cluster, "sbkube-old-homelab", old.at_home(tmp_path / "home")
+def test_a_project_of_0_4_runs_as_it_is(old: OldProject, namespace: str, tmp_path: Path) -> None:
+    cluster, namespace, home = old.cluster, f"{namespace}-homelab", old.at_home(tmp_path / "home")
     done = old.sbkube("run", **home)
     assert done.code == 0, done.everything
     settings = cluster.get("configmap", "settings", namespace=namespace)
@@ -74,8 +80,10 @@ def test_a_project_of_0_4_runs_as_it_is(old: OldProject, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("old", ["profiles"], indirect=True)
-def test_a_profile_chooses_the_cluster_the_namespace_and_the_values(old: OldProject, tmp_path: Path) -> None:
-    cluster, namespace, home = old.cluster, "sbkube-old-prod", old.at_home(tmp_path / "home")
+def test_a_profile_chooses_the_cluster_the_namespace_and_the_values(
+    old: OldProject, namespace: str, tmp_path: Path
+) -> None:
+    cluster, namespace, home = old.cluster, f"{namespace}-prod", old.at_home(tmp_path / "home")
     for _ in range(2):
         done = old.sbkube("run", "--profile", "prod", **home)
         assert done.code == 0, done.everything
@@ -85,12 +93,14 @@ def test_a_profile_chooses_the_cluster_the_namespace_and_the_values(old: OldProj
     assert api["metadata"]["annotations"]["level"] == "error"
     cluster.wait("condition=Complete", "job/migrate", namespace=namespace)
     with pytest.raises(Refused, match="NotFound"):
-        cluster.get("namespace", "sbkube-old-staging")
+        cluster.get("namespace", namespace.replace("prod", "staging"))
 
 
 @pytest.mark.parametrize("old", ["halfway"], indirect=True)
-def test_a_project_in_the_new_layout_with_old_fields_runs_as_it_is(old: OldProject, tmp_path: Path) -> None:
-    cluster, namespace, home = old.cluster, "sbkube-old-halfway", old.at_home(tmp_path / "home")
+def test_a_project_in_the_new_layout_with_old_fields_runs_as_it_is(
+    old: OldProject, namespace: str, tmp_path: Path
+) -> None:
+    cluster, namespace, home = old.cluster, f"{namespace}-halfway", old.at_home(tmp_path / "home")
     for _ in range(2):
         done = old.sbkube("run", **home)
         assert done.code == 0, done.everything

@@ -15,6 +15,7 @@ from .faults import Faults
 from .many import running
 from .running import Done, Project, ended
 
+pytestmark = pytest.mark.helms("helm-v4")
 APPS = many.APPS[:8]
 MOST_REVISIONS = 3
 """Of a deploy that was cut off once: the pending one, the one that unlocks it, and that of the next attempt."""

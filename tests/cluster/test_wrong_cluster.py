@@ -15,6 +15,7 @@ from .commands import CONTEXT
 from .control_plane import ControlPlane
 from .running import Project
 
+pytestmark = pytest.mark.helms("helm-v4")
 Lead = Callable[[ControlPlane], None]
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,19 +11,7 @@ import pytest
 from release_charts import write_charts
 from release_labs import REAL, FakeLab, Lab, RealLab, helms
 
-from cluster.client import Cluster as Kubernetes
-from cluster.control_plane import ControlPlane
 from sbkube.helm.releases import DeployRequest
-
-
-@pytest.fixture(scope="session")
-def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubernetes]:
-    """That of SBKUBE_TEST_KUBECONFIG, by its current context; else a control plane of our own."""
-    if named := os.environ.get("SBKUBE_TEST_KUBECONFIG"):
-        yield Kubernetes(Path(named).resolve())
-    else:
-        with ControlPlane(tmp_path_factory.mktemp("control-plane")) as plane:
-            yield plane.admin
 
 
 @pytest.fixture(scope="module", params=["fake", *REAL])
@@ -35,7 +22,7 @@ async def lab(
     if request.param == "fake":
         lab = FakeLab()
     else:
-        kubernetes = request.getfixturevalue("kubernetes")
+        kubernetes = request.getfixturevalue("cluster")
         lab = RealLab(request.param, kubernetes, tmp_path_factory.mktemp("kubeconfigs"))
     try:
         yield lab

@@ -18,6 +18,7 @@ import pytest
 from release_charts import CONFIG_MAP, write_chart
 from release_labs import ENDING, MAKERS, REAL, Lab, RealLab, cancelled_half_way, data_of, helms, story
 
+from cluster.client import Cluster as Kubernetes
 from sbkube.helm.base import ChartError, RenderError, ValuesError
 from sbkube.helm.binary_releases import BinaryReleases
 from sbkube.helm.looking import Query
@@ -64,9 +65,9 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="module", params=REAL)
 def lab(
-    request: pytest.FixtureRequest, kubernetes: Any, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, cluster: Kubernetes, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RealLab]:
-    lab = RealLab(request.param, kubernetes, tmp_path_factory.mktemp("kubeconfigs"))
+    lab = RealLab(request.param, cluster, tmp_path_factory.mktemp("kubeconfigs"))
     yield lab
     lab.close()
 
