@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from servers import faults
-from servers.charts import TEMPLATE, Chart, repository
+from servers.charts import TEMPLATE, Chart, index, repository
 from servers.git import Repository
 from servers.http import Server
+from servers.messages import Request, Response
 from servers.registry import Registry
 
 from .project import ProjectFolder
@@ -382,3 +383,30 @@ def test_one_that_changes_its_url_by_name_is_fetched_anew_by_a_resume(
         project.write({"sources.yaml": json.dumps({"helm_repos": {"shop": other.url}})})
         assert "web:prepare" in project.runs("--resume")
         assert "chart: db-2.0.0" in rendered(project, "web")
+
+
+def test_a_server_that_makes_up_ever_more_charts_is_left_soon(project: ProjectFolder, shop: Server) -> None:
+    def made_up(request: Request) -> Response | None:
+        number = int(request.path.removeprefix("/x").removesuffix("-1.0.0.tgz"))
+        needs = f"[{{name: x{number + 1}, repository: '{shop.url}'}}]"
+        return Response(200, chart(f"x{number}", needs=needs).packed)
+
+    listed = index({f"x{n}": [chart(f"x{n}").entry(digest="")] for n in range(1000)})
+    shop.files["/index.yaml"] = listed
+    shop.before.append(lambda request: made_up(request) if request.path.startswith("/x") else None)
+    own(project, "web", f"[{{name: x0, repository: '{shop.url}'}}]")
+    project.config("web: {type: helm, chart: ./charts/web}")
+    ended = project("run")
+    assert ended.code != 0
+    assert "charts depend on each other more than 20 deep (web > x0 > x1 > " in ended.out + ended.err
+    assert shop.count() < 30
+
+
+def test_where_no_version_is_asked_for_any_that_lies_there_will_do(project: ProjectFolder) -> None:
+    own(project, "web", "[{name: db, repository: 'file://../db'}, {name: q, repository: ''}]")
+    own(project, "db", version="1.0.0-rc.1")
+    own(project, "q", version="0.0.1-dev", at="charts/web/charts")
+    project.config("web: {type: helm, chart: ./charts/web}")
+    project.runs()
+    assert "chart: db-1.0.0-rc.1" in rendered(project, "web")
+    assert "chart: q-0.0.1-dev" in rendered(project, "web")

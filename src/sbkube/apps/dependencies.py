@@ -186,7 +186,7 @@ def fits(version: str, dependency: Dependency) -> bool:
         error.set_place(dependency.where)
         raise
     parsed = parse_version(version)
-    return parsed is not None and constraint.admits(parsed)
+    return parsed is not None and (not dependency.version or constraint.admits(parsed))
 
 
 # Charts in other folders

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-MOST = 500
-"""Charts in one: whoever has more has a server that makes them up."""
+MOST, DEEPEST = 500, 20
+"""Charts in one, and in each other: whoever has more has a server that makes them up."""
 
 
 class DependencyFailed(SbkubeError):
@@ -110,6 +110,10 @@ class _Taking:
         sources = list({it.identity: it for it in found}.values())
         for source in sources:
             _refuse_cycle(source, chain)
+            if len(chain) > DEEPEST:
+                names = " > ".join(link.name for link in chain)
+                why = f"is one too many: charts depend on each other more than {DEEPEST} deep ({names})"
+                raise DependencyError(source.dependency, origin.chart, why)
         placed: list[Callable[[], Awaitable[None]]] = []
         for source in sources:
             if (into := await run_sync(self._place, source, chart, origin)) is None:
