@@ -203,6 +203,30 @@ def test_what_is_not_what_was_locked_stops_its_app_with_both_digests_and_no_othe
     assert shop("run", "--resume", env=fresh).code == 0
 
 
+def test_a_tag_that_was_moved_stops_its_app_with_both_commits(
+    project: ProjectFolder, served: Repository, clones: GitHttp, tmp_path: Path
+) -> None:
+    first = served.commit({"deploy/a.yaml": manifest("first")})
+    served.run("tag", "v1")
+    project.config(
+        f"""
+        base: {{type: git, repo: '{clones.url}/shop', ref: v1}}
+        objects: {{type: yaml, manifests: ['${{repos.base}}/deploy']}}
+        """
+    )
+    project("lock")
+    now = served.commit({"deploy/a.yaml": manifest("moved")})
+    fresh = {"SBKUBE_CACHE_DIR": str(tmp_path / "fresh")}
+    assert project("run", env=fresh).code == 0
+    served.run("tag", "--force", "v1")
+    other = {"SBKUBE_CACHE_DIR": str(tmp_path / "other")}
+    ended = project("run", env=other)
+    assert ended.code == 1
+    assert f"was moved: it was commit {first}, and is {now}" in project("logs", "base:prepare").out
+    assert "`sbkube lock --upgrade base`" in project("logs", "base:prepare").out
+    assert project("run", env=fresh).code == 0  # what was fetched before it was moved is what was locked
+
+
 def test_an_app_without_an_entry_is_resolved_and_said(shop: ProjectFolder, server: Server) -> None:
     shop("lock")
     shop.edit("config.yaml", "version: ^1", "version: 1.1.0")

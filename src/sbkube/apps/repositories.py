@@ -8,10 +8,12 @@ from pathlib import Path
 
 from anyio.to_thread import run_sync
 
+from sbkube.apps.fetched_charts import told_by_lock
 from sbkube.apps.secrets import revealed
 from sbkube.apps.work import Asking, GitRepository, Place
 from sbkube.errors import ConfigError, Position, SbkubeError
 from sbkube.fetch.errors import FetchError
+from sbkube.fetch.git_errors import MovedTag
 from sbkube.fetch.git_remote import GitRemote, Wanted, without_credentials
 from sbkube.fetch.lockfile import Asks
 
@@ -70,6 +72,11 @@ async def commit_of(repo: str, wanted: Wanted, asking: Asking, *, follows: bool)
     remote = await run_sync(remote_of, repo, asking.place, asking.env)
     pin = asking.place.pin(git_asks(repo, wanted, asking.place)) if follows else None
     if pin is not None and pin.commit is not None:
+        if wanted.ref is not None and not asking.fetch.is_offline:
+            try:
+                await asking.fetch.git.check_tag(remote, wanted.ref, pin.commit)
+            except MovedTag as error:
+                raise told_by_lock(error, asking.place, pin) from None
         return remote, pin.commit
     return remote, await asking.fetch.git.commit_of(remote, wanted)
 

@@ -23,6 +23,7 @@ from sbkube.fetch.errors import NotKept
 from sbkube.fetch.git_errors import (
     UNADVERTISED,
     AmbiguousCommit,
+    MovedTag,
     NoDefaultBranch,
     RefNotFound,
     failure,
@@ -93,6 +94,15 @@ class GitClones:
         await run_sync(self._cache.note, "git", question, {"commit": commit})
         return commit
 
+    async def check_tag(self, remote: GitRemote, name: str, commit: str) -> None:
+        """Where the commit must be fetched: nobody moves a tag and means well. Raises `MovedTag`."""
+        if self._clone(remote).has(commit):
+            return
+        refs = (await self._advertised(remote)).refs
+        now = refs.get(f"refs/tags/{name}^{{}}") or refs.get(f"refs/tags/{name}")
+        if now not in (None, commit):
+            raise MovedTag(remote.url, name, commit, str(now))
+
     async def _commit_of(self, remote: GitRemote, wanted: Wanted) -> str:
         advertised = await self._advertised(remote)
         if commit := advertised.commit(wanted):
@@ -156,14 +166,14 @@ class _Clone:
     git: Git = field(repr=False)
 
     async def fetch(self, commit: str, log: Log, *, anew: bool = False) -> None:
-        if not anew and self._has(commit):
+        if not anew and self.has(commit):
             return
         self.git.check_may_ask(self.remote, f"commit {commit[:12]} of {self.remote.url}")
         waiting = partial(log, f"waiting until another fetch of {self.remote.url} has ended")
         async with held(self._lock_file, on_wait=waiting) as lock:
             if anew:
                 await run_sync(_remove, self.folder)
-            elif self._has(commit):
+            elif self.has(commit):
                 return
             await self._prepare(lock)
             await log(f"fetching commit {commit[:12]} of {self.remote.url}")
@@ -230,7 +240,7 @@ class _Clone:
         closed = GitRemote(self.remote.url)
         return await self.git(*arguments, remote=closed, cwd=self.folder, more={"GIT_DIR": str(self.folder)})
 
-    def _has(self, commit: str) -> bool:
+    def has(self, commit: str) -> bool:
         with suppress(OSError):
             return (self.folder / "refs/sbkube" / commit).read_text().strip() == commit
         return False

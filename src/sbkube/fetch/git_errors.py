@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 
-from sbkube.fetch.errors import AccessRefused, FetchError, NotThere, Unreachable
+from sbkube.fetch.errors import AccessRefused, FetchError, Mismatch, NotThere, Unreachable
 from sbkube.fetch.git_remote import GitRemote
 
 _TOLD = 6
@@ -51,6 +51,11 @@ class NoDefaultBranch(NotThere):
             f"git repository {url!r} " + ("has no default branch" if known else "is empty"),
             hint=f"set `branch`; it has: {', '.join(known[:8])}" if known else None,
         )
+
+
+class MovedTag(Mismatch):
+    def __init__(self, url: str, tag: str, locked: str, now: str) -> None:
+        super().__init__(f"tag {tag!r} of {url!r} was moved: it was commit {locked}, and is {now}")
 
 
 class AmbiguousCommit(NotThere):
