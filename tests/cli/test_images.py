@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from servers.charts import Chart
+from servers.http import Server
+
 from .helpers import check_golden
 from .project import ProjectFolder, chart, effect
+from .test_repository_charts import serve, sources
 
 WORKLOADS = """\
 apiVersion: apps/v1
@@ -98,6 +102,20 @@ def test_an_app_that_cannot_be_rendered_fails_the_command_and_hides_no_other(pro
     assert data.code == 1
     assert list(data.document["failed"]) == ["api"]
     assert len(data.document["images"]) == 4
+
+
+def test_offline_nobody_is_asked_for_what_is_not_here(project: ProjectFolder) -> None:
+    with Server() as shop:
+        serve(shop, Chart("api"))
+        sources(project, shop=shop.url)
+        project.write({"web.yaml": WORKLOADS})
+        project.config("web: {type: yaml, manifests: [web.yaml]}\napi: {type: helm, chart: shop/api}")
+        ended = project("images", "--offline")
+        assert ended.code == 1
+        assert len(ended.out.splitlines()) == 4
+        assert "the images of app 'api' are not known: prepare: " in ended.err
+        assert shop.count() == 0
+        assert project("images").code == 0
 
 
 def test_a_project_without_any_says_so_and_prints_nothing(project: ProjectFolder) -> None:

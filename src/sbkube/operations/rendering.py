@@ -129,7 +129,7 @@ def _steps_of(graph: StepGraph, apps: AbstractSet[str]) -> frozenset[str]:
 
 def _apart(workshop: Workshop, scratch: Path, target: Target) -> Workshop:
     """With a state folder of its own, so that nothing of this is written where runs are recorded."""
-    apart = Workshop(workshop.project, scratch, target, workshop.environ, workshop.helms)
+    apart = Workshop(workshop.project, scratch, target, workshop.environ, workshop.helms, workshop.is_offline)
     apart.outputs = Outputs(scratch / "out", beneath=workshop.outputs.folder)
     if workshop.key.exists():
         # Else what depends on a secret would look changed.

@@ -15,6 +15,7 @@ from sbkube.cli.options import (
     app_options,
     console_for,
     helm_option,
+    offline_option,
     option,
     output_option,
     where_of,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     "--target", metavar="cluster|DIR", group=HOW, help="Render as for this. [default: as the project says]"
 )
 @helm_option
+@offline_option
 @output_option("text", "json")
 async def command(*, output: Any, **values: Any) -> int:
     from sbkube import api
