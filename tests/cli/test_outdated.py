@@ -205,3 +205,23 @@ def test_the_name_of_older_versions_means_the_same_and_no_config_is_edited(given
     assert ended.code == 2
     assert "sbkube edits no config" in ended.err
     assert (given.root / "config.yaml").read_bytes() == before
+
+
+def test_what_the_lock_file_holds_back_is_outdated_and_told_how_it_moves(
+    given: ProjectFolder, shop: Server
+) -> None:
+    assert given("lock").code == 0
+    serve(shop, *SHOP, Chart("web", "1.3.0"), Chart("db", "0.4.0"))
+    ended = given("outdated", "--app", "web", "--app", "exact", "--app", "db")
+    assert [row.split()[:5] for row in ended.out.splitlines()[1:]] == [
+        ["web", "outdated", "^1", "1.2.0", "2.0.0"],
+        ["exact", "outdated", "1.1.0", "1.1.0", "2.0.0"],
+        ["db", "outdated", "0.x", "0.3.0", "0.4.0"],
+    ]
+    upgrade = "lock --upgrade web --upgrade db"
+    assert f"`sbkube {upgrade}` takes what is allowed: web 1.3.0, db 0.4.0\n" in ended.err
+    assert given(*upgrade.split()).code == 0
+    assert states(given, "--app", "web", "--app", "db") == {"web": ("1.3.0", "2.0.0")}
+    (web,) = given("outdated", "--app", "web", "-o", "json").document["apps"]
+    assert (web["allowed"], web["is_locked"]) == ("1.3.0", True)
+    assert "takes what is allowed" not in given("outdated").err

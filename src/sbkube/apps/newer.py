@@ -33,16 +33,28 @@ class Offered:
     field: str
     """Of the app, where that is written."""
     now: str | None = None
+    """What a run takes: that of the lock file where it has one, else what is allowed."""
     newest: str | None = None
-    takes_newest: bool = False
-    """Whether what is asked for admits the newest."""
+    """Of those that are stable."""
+    allowed: str | None = None
+    """The newest that is what is asked for."""
+    is_locked: bool = False
     why: str | None = None
     """Why it is not compared."""
 
     @property
     def is_outdated(self) -> bool:
-        now, newest = (parse_version(_number(text)) for text in (self.now or "", self.newest or ""))
-        return now is not None and newest is not None and now < newest
+        return _is_older(self.now, self.newest) or self.may_move
+
+    @property
+    def may_move(self) -> bool:
+        """Whether the lock file holds it back, and nothing else."""
+        return self.is_locked and _is_older(self.now, self.allowed)
+
+
+def _is_older(one: str | None, other: str | None) -> bool:
+    older, newer = (parse_version(_number(text)) for text in (one or "", other or ""))
+    return older is not None and newer is not None and older < newer
 
 
 class NoVersion(SbkubeError):
@@ -65,22 +77,24 @@ async def offered(app: App, place: Place, environ: Mapping[str, str], fetch: Fet
         if app.chart.startswith(GIT):
             return await _of_tags(found, GitChart.of(app.chart).repo, place, environ, fetch)
         versions = await _versions(app.chart, place, environ, fetch)
-        return _of_versions(found, versions, is_tag=is_of_registry(app.chart, place))
+        pin = place.pin(app.reads("prepare", place).asks)
+        locked = None if pin is None else pin.version
+        return _of_versions(found, versions, locked, is_tag=is_of_registry(app.chart, place))
     except SbkubeError as error:
         error.set_place(place.where(found.field))
         raise
 
 
-def _of_versions(found: Offered, versions: Sequence[str], *, is_tag: bool) -> Offered:
+def _of_versions(found: Offered, versions: Sequence[str], locked: str | None, *, is_tag: bool) -> Offered:
     newest = choose(versions, str, None)
     if is_tag and parse_version(found.asked or "") is not None:
-        now = found.asked  # whatever else there is, such a version is taken for a tag
+        allowed = found.asked  # whatever else there is, such a version is taken for a tag
     else:
-        now = choose(versions, str, found.asked)
+        allowed = choose(versions, str, found.asked)
+    now = locked or allowed
     if now is None:
         raise NoVersion(found.source, found.asked, newest)
-    takes = newest is not None and choose([newest], str, found.asked) is not None
-    return replace(found, now=now, newest=newest, takes_newest=takes)
+    return replace(found, now=now, newest=newest, allowed=allowed, is_locked=locked is not None)
 
 
 def _asked(app: App, place: Place) -> Offered | None:
@@ -152,7 +166,7 @@ async def _of_tags(
     if asked not in tags:
         return replace(found, why="there is no such tag")
     newest = newest_tag(tags, asked)
-    return replace(found, now=asked, newest=newest, takes_newest=newest == asked)
+    return replace(found, now=asked, newest=newest, allowed=asked)
 
 
 def newest_tag(tags: Sequence[str], like: str) -> str | None:

@@ -46,3 +46,9 @@ def test_the_newest_tag_is_the_newest_stable_one_that_is_written_alike(like: str
         "web-2-1.1.0", "charts/web/v0.3.0", "charts/web/v0.2.0",
     ]  # fmt: skip
     assert newest_tag(tags, like) == newest
+
+
+def test_what_is_locked_is_outdated_by_what_is_allowed_also_where_no_stable_version_is_newer() -> None:
+    locked = Offered("shop/web", ">=2.0.0-0", "version", "2.0.0-rc.1", "1.9.0", "2.0.0-rc.2", is_locked=True)
+    assert locked.is_outdated
+    assert locked.may_move

@@ -12,7 +12,16 @@ import asyncclick as click
 from sbkube.cli.console import Console, painted, plural, speaks_color
 from sbkube.cli.failures import OK, STEP_FAILED, USAGE, exit_code_of
 from sbkube.cli.help import OUTPUT, Command
-from sbkube.cli.options import app_options, console_for, option, output_option, where_of, where_options
+from sbkube.cli.options import (
+    Where,
+    app_options,
+    command_line,
+    console_for,
+    option,
+    output_option,
+    where_of,
+    where_options,
+)
 from sbkube.cli.tabular import columns
 from sbkube.errors import SbkubeError
 
@@ -67,6 +76,7 @@ async def command(
         console.data(json.dumps(_document(found, everything), indent=2))
     else:
         _tell(found, console, everything, color=speaks_color(os.environ, sys.stdout.isatty()))
+        _tell_of_lock(found, console, where)
     if found.failures:
         return STEP_FAILED
     return OUTDATED if detailed_exitcode and found.outdated else OK
@@ -84,6 +94,14 @@ def _tell(found: Versions, console: Console, everything: bool, *, color: bool) -
     for app, error in found.failures.items():
         console.error(f"app {app!r} cannot be compared: {error}", error.hint)
     console.say(_summary(found))
+
+
+def _tell_of_lock(found: Versions, console: Console, where: Where) -> None:
+    held = [one for one in found.outdated if one.offered.may_move]
+    if held:
+        upgrades = [word for one in held for word in ("--upgrade", one.app)]
+        told = ", ".join(f"{one.app} {one.offered.allowed}" for one in held)
+        console.say(f"`{command_line('lock', *where.flags, *upgrades)}` takes what is allowed: {told}")
 
 
 _HEAD = ("app", "", "asked", "now", "newest", "where", "from")
@@ -124,7 +142,8 @@ def _app(one: AppVersions) -> dict[str, Any]:
         "now": offered.now,
         "newest": offered.newest,
         "is_outdated": one.is_outdated,
-        "takes_newest": offered.takes_newest,
+        "allowed": offered.allowed,
+        "is_locked": offered.is_locked,
         "not_compared": offered.why,
         "where": str(one.where),
     }
