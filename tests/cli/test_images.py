@@ -104,6 +104,23 @@ def test_an_app_that_cannot_be_rendered_fails_the_command_and_hides_no_other(pro
     assert len(data.document["images"]) == 4
 
 
+def test_an_app_that_a_command_has_yet_to_make_hides_no_other_and_runs_nothing(
+    project: ProjectFolder,
+) -> None:
+    project.write({"web.yaml": WORKLOADS})
+    project.config(
+        effect("make")
+        + "made: {type: yaml, manifests: [made.yaml], depends_on: [make]}\n"
+        + "web: {type: yaml, manifests: [web.yaml], depends_on: [make, made]}\n"
+    )
+    ended = project("images")
+    assert ended.code == 1
+    assert len(ended.out.splitlines()) == 4
+    assert "the images of app 'made' are not known: template: make:deploy has to run first\n" in ended.err
+    assert project("images", "--app", "made").code == 1
+    assert project.new_effects() == []
+
+
 def test_offline_nobody_is_asked_for_what_is_not_here(project: ProjectFolder) -> None:
     with Server() as shop:
         serve(shop, Chart("api"))

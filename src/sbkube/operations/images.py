@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,12 @@ from anyio.to_thread import run_sync
 
 from sbkube.config.project import Project
 from sbkube.documents import parse, split_manifests
+from sbkube.engine import NeedsNotMet
 from sbkube.errors import SbkubeError
 from sbkube.helm.releases import ClusterUnreachable
 from sbkube.operations.rendering import rendered
 from sbkube.request import Request, workshop_of
+from sbkube.selecting import Asked, chosen_apps
 from sbkube.targets.base import Manifests
 from sbkube.targets.cluster.objects import ObjectId
 from sbkube.wiring import Workshop
@@ -63,8 +65,7 @@ async def images(
 
     What is not rendered as it is now is rendered first, into a folder that is removed again: takes no lock, and changes
     nothing in the target or in the state folder. If the target is a cluster it is asked what charts are rendered for.
-    Raises `HelmMissing`, `ClusterUnreachable`, `AnotherCluster`, `NeedsNotMet` if an app is made from what a command has yet
-    to make, and `ConfigError`.
+    Raises `HelmMissing`, `ClusterUnreachable`, `AnotherCluster` and `ConfigError`.
     """
     request = request or Request()
     workshop = workshop_of(project, request, os.environ if environ is None else environ)
@@ -72,15 +73,37 @@ async def images(
         opened.push_async_callback(_close, workshop)
         workshop.choose_helm()
         await _ask_cluster(workshop)
-        async with rendered(workshop, request.asked) as rendering:
-            uses: list[ImageUse] = []
-            failures = dict(rendering.failures)
-            for app, deployment in rendering.deployments.items():
-                try:
-                    uses += await run_sync(_uses, app, deployment.manifests)
-                except SbkubeError as error:
-                    failures[app] = str(error)
-        return Images(tuple(sorted(uses, key=lambda use: use.image)), failures, rendering.commands)
+        return await _of_what_can_be_rendered(workshop, request.asked)
+
+
+async def _of_what_can_be_rendered(workshop: Workshop, asked: Asked) -> Images:
+    """Apps that are made from what a command has yet to make are failures, and the others are looked at without them."""
+    apart: dict[str, str] = {}
+    while True:
+        try:
+            found = await _found(workshop, asked)
+        except NeedsNotMet as error:
+            for step, needs in error.missing.items():
+                app, _, stage = step.rpartition(":")
+                apart.setdefault(app, f"{stage}: {', '.join(needs)} has to run first")
+            left = chosen_apps(workshop.project, asked) - apart.keys()
+            if not left:
+                return Images((), apart, ())
+            asked = Asked(apps=tuple(app for app in workshop.project.apps if app in left))
+        else:
+            return replace(found, failures={**apart, **found.failures})
+
+
+async def _found(workshop: Workshop, asked: Asked) -> Images:
+    async with rendered(workshop, asked) as rendering:
+        uses: list[ImageUse] = []
+        failures = dict(rendering.failures)
+        for app, deployment in rendering.deployments.items():
+            try:
+                uses += await run_sync(_uses, app, deployment.manifests)
+            except SbkubeError as error:
+                failures[app] = str(error)
+    return Images(tuple(sorted(uses, key=lambda use: use.image)), failures, rendering.commands)
 
 
 async def _ask_cluster(workshop: Workshop) -> None:
