@@ -46,7 +46,10 @@ async def deployed(shop: Path, profile: str | None, helm: str, into: str) -> str
     return digest_tree(shop / into)
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize(
+    "profile",
+    [pytest.param(profile, marks=[pytest.mark.slow] * (profile is not None)) for profile in PROFILES],
+)
 async def test_every_helm_deploys_the_same_shop(shop: Path, profile: str | None) -> None:
     digests = {helm: await deployed(shop, profile, helm, f"out{n}") for n, helm in enumerate(helms())}
 

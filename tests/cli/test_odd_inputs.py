@@ -184,6 +184,7 @@ def test_arguments_reach_a_command_as_they_are_written(project: ProjectFolder) -
     assert log.read_text() == "".join(f"<{word}>" for word in words) + "\n"
 
 
+@pytest.mark.slow
 def test_millions_of_bytes_of_output_are_all_in_the_log(project: ProjectFolder) -> None:
     project.config("a: {type: exec, commands: ['yes 0123456789 | head -n 500000']}\n")
     ended = project("run")

@@ -79,24 +79,55 @@ def same(one: Any, other: Any) -> bool:
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
-if BINARIES:
+few = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+many = settings(few, max_examples=200)
+setting = given(st.lists(files, max_size=2), st.lists(expressions, min_size=1, max_size=2))
+merging = given(st.lists(files, min_size=1, max_size=3))
 
-    @pytest.mark.parametrize("program", BINARIES.values(), ids=BINARIES.keys())
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(st.lists(files, max_size=2), st.lists(expressions, min_size=1, max_size=2))
+
+def set_as_the_program(program: str, files: list[dict[str, Any]], expressions: list[str]) -> None:
+    wanted = printed_by(program, files, expressions)
+    assert same(without_nulls(ours(files, expressions)), without_nulls(wanted))
+
+
+def merged_as_by_the_program(program: str, files: list[dict[str, Any]]) -> None:
+    assert same(without_nulls(final_values(files)), without_nulls(printed_by(program, files, [])))
+
+
+if BINARIES:
+    each = pytest.mark.parametrize("program", BINARIES.values(), ids=BINARIES.keys())
+
+    @each
+    @few
+    @setting
     @example([{"a": [1, 2]}], ["a[1]=x,a[3].b=y"])
     @example([{"a": {"b": 1}}], ["a=null,a.b=2"])
     def test_set_does_what_the_program_does(
         program: str, files: list[dict[str, Any]], expressions: list[str]
     ) -> None:
-        wanted = printed_by(program, files, expressions)
-        assert same(without_nulls(ours(files, expressions)), without_nulls(wanted))
+        set_as_the_program(program, files, expressions)
 
-    @pytest.mark.parametrize("program", BINARIES.values(), ids=BINARIES.keys())
-    @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(st.lists(files, min_size=1, max_size=3))
+    @each
+    @few
+    @merging
     def test_files_merge_as_the_program_merges_them(program: str, files: list[dict[str, Any]]) -> None:
-        assert same(without_nulls(final_values(files)), without_nulls(printed_by(program, files, [])))
+        merged_as_by_the_program(program, files)
+
+    @pytest.mark.slow
+    @each
+    @many
+    @setting
+    def test_set_does_what_the_program_does_on_many_expressions(
+        program: str, files: list[dict[str, Any]], expressions: list[str]
+    ) -> None:
+        set_as_the_program(program, files, expressions)
+
+    @pytest.mark.slow
+    @each
+    @many
+    @merging
+    def test_many_files_merge_as_the_program_merges_them(program: str, files: list[dict[str, Any]]) -> None:
+        merged_as_by_the_program(program, files)
 
 
 def test_the_program_agrees_about_a_handful_that_people_write() -> None:

@@ -67,13 +67,18 @@ def is_held_back(told: Ended, project: CliProject, pid: int) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        "--resume",
         "--resume --rerun-interrupted",
-        "--retry-failed",
-        "--continue-from a",
-        "--resume --app b --with-needs",
         "",
-        "--app a --app b",
+        *(
+            pytest.param(words, marks=pytest.mark.slow)
+            for words in (
+                "--resume",
+                "--retry-failed",
+                "--continue-from a",
+                "--resume --app b --with-needs",
+                "--app a --app b",
+            )
+        ),
     ],
 )
 def test_no_second_copy_is_started_beside_a_command_that_outlived_its_sbkube(
