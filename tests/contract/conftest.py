@@ -13,6 +13,15 @@ from release_labs import REAL, FakeLab, Lab, RealLab, helms
 
 from sbkube.helm.releases import DeployRequest
 
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In the default suite Helm 4 stands for the programs; the slow one holds Helm 3 to the same."""
+    for item in items:
+        if HERE in item.path.parents and "helm-v3" in item.name:
+            item.add_marker("slow")
+
 
 @pytest.fixture(scope="module", params=["fake", *REAL])
 async def lab(
