@@ -42,6 +42,7 @@ from sbkube.engine.stores.files import FileReader
 from sbkube.errors import SbkubeError
 from sbkube.helm.base import HelmError
 from sbkube.leftovers import Attempt, Leftover, find_leftovers
+from sbkube.outcomes import Outcome, Preview, Start
 from sbkube.planning import questions, unsuited
 from sbkube.request import EVERYTHING, Request, workshop_of
 from sbkube.selecting import Asked
@@ -130,50 +131,6 @@ def __getattr__(name: str) -> Any:
             globals().update((each, getattr(import_module(module), each)) for each in names)
             return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """What a run would do now, by the code that decides for the run itself."""
-
-    planned: Planned
-    decision: Decision
-    previous: ExecutionState | None
-    """The run it would go on with or come after; None if there is none."""
-    changes: Mapping[str, list[str]]
-    """By step, the inputs that differ from those of its last completion."""
-    would_prune: tuple[str, ...]
-    """Apps that the run would remove from the target if it completes, since the project has them no more."""
-    leftovers: Mapping[str, Leftover]
-    """By interrupted step, what still runs of it though its process is gone; such a step is not started."""
-    live: LiveFacts | None
-    """What the cluster has of the releases; None if that was not looked at, or the target is a folder."""
-
-
-@dataclass(frozen=True, slots=True)
-class Start(Preview):
-    """What is known when it is decided what runs, and before anything does."""
-
-    opened: ExecutionState
-    helm: str | None
-    """Which Helm renders and why; None if no app needs one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a run ended. A failed step is in the state, not an exception."""
-
-    state: ExecutionState
-    decision: Decision
-    planned: Planned
-    pruned: tuple[str, ...]
-    """Apps whose objects were removed from the target, since the project has them no more."""
-    leftovers: Mapping[str, Leftover]
-    """As they were found at the start."""
-    left_behind: tuple[str, ...] = ()
-    """Releases in the cluster that no app of the project has any more; `prune` uninstalls them."""
-    incomplete_logs: tuple[str, ...] = ()
-    """Logs that could not be written to the end, in words. No step fails for that."""
 
 
 def load(

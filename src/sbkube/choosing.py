@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from sbkube.errors import NotYet
 from sbkube.helm.base import Helm
 from sbkube.helm.releases import Cluster, Releases
 from sbkube.helm.select import choose_helm
+from sbkube.key import StateKey
 from sbkube.targets.base import PendingPolicy, Target
 from sbkube.targets.directory import DirectoryTarget
 from sbkube.targets.owned import Owner
@@ -108,7 +108,7 @@ def _cluster(project: Project, wishes: TargetWishes, state: Path, helms: Helms) 
         lambda: helms.releases(cluster),
         Kubectl.find(cluster, helms.environ),
         scratch=state / "charts",
-        owner=lambda: _owner(state),
+        owner=StateKey(state / "key").owner,
         identities=Identities(state / "cluster.json", project.profile),
         namespaces=Counter((project.namespace, *deployed)),
         force=wishes.force,
@@ -124,12 +124,6 @@ def _refuse_other_contexts(project: Project, cluster: Cluster) -> None:
         if goes_there and app.context not in (None, cluster.context):
             what = f"another context than the project's {cluster.context!r} ({app.context!r} of app {name!r})"
             raise NotYet(what, where=project.position(name, "context"))
-
-
-def _owner(state: Path) -> str:
-    """Which state folder made a release: by its key, which no other has and nobody can guess from this."""
-    key = (state / "key").read_bytes()
-    return hashlib.sha256(b"owner of releases\0" + key).hexdigest()[:16]
 
 
 def _directory(project: Project, written: Path, wishes: TargetWishes, state: Path) -> DirectoryTarget:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import os
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -43,6 +40,7 @@ from sbkube.engine.stores.base import Plan
 from sbkube.errors import SbkubeError, is_disk_full
 from sbkube.fetch.fetching import OFFLINE, Fetching, offline_by
 from sbkube.helm.base import Helm
+from sbkube.key import StateKey, keyed_digest
 from sbkube.leftovers import Attempt
 from sbkube.planning import AppPlace, StagePlan, plan_stages, readings, unsuited
 from sbkube.selecting import Asked, selection
@@ -54,7 +52,6 @@ if TYPE_CHECKING:
 STATE_FOLDER = ".sbkube"
 WORK, DEPLOY = 8, 256
 """Default sizes of the pools: `work` (prepare, build, commands) and `deploy`, mostly waiting; `render` is one a core."""
-_KEY_SIZE = 32
 _OUTPUTS_ARE_KEPT = 7 * 24 * 3600.0
 """Seconds for which an output that nothing refers to stays: another profile may go back to it."""
 
@@ -105,21 +102,21 @@ class Workshop:
             read,
             digests,
             target=self.target.identity,
-            secret=partial(_keyed_digest, _read_key(self.key), self.environ),
+            secret=partial(keyed_digest, self.key.read(), self.environ),
             earlier=earlier,
         )
         graph = StepGraph(self._step(stage, digests) for stage in stages)
         return Planned(self.project, tuple(stages), digests, graph, selection(self.project, stages, asked))
 
     @property
-    def key(self) -> Path:
-        return self.state / "key"
+    def key(self) -> StateKey:
+        return StateKey(self.state / "key")
 
     async def keep_key(self) -> bool:
         """Writes the key that digests secrets if there is none; True if it did."""
-        if self.key.exists() and self.key.stat().st_size == _KEY_SIZE:
+        if self.key.is_there:
             return False
-        await run_sync(_write_key, self.key)
+        await run_sync(self.key.write)
         return True
 
     @property
@@ -417,31 +414,3 @@ def _digests_now(place: AppPlace, stage: Stage) -> dict[str, str | None]:
 
 def _has_path(output: Json) -> bool:
     return isinstance(output, dict) and isinstance(output.get("path"), str)
-
-
-def _keyed_digest(key: bytes, environ: Mapping[str, str], name: str) -> str | None:
-    """HMAC-SHA-256 of a variable's value, so that a change shows and the value does not."""
-    value = environ.get(name)
-    if value is None:
-        return None
-    return hmac.new(key, value.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
-
-
-def _read_key(path: Path) -> bytes:
-    """Of this state folder; without one there is nothing to compare with either."""
-    with suppress(FileNotFoundError):
-        key = path.read_bytes()
-        if len(key) == _KEY_SIZE:
-            return key
-    return secrets.token_bytes(_KEY_SIZE)
-
-
-def _write_key(path: Path) -> None:
-    """Only under the run lock; renamed, so that part of a key is never taken for one."""
-    fresh = path.with_name(".key.unfinished")
-    descriptor = os.open(fresh, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(secrets.token_bytes(_KEY_SIZE))
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from servers import faults
-from servers.charts import TEMPLATE, Chart, index, repository
+from servers.charts import TEMPLATE, Chart, index
 from servers.git import Repository
 from servers.http import Server
 from servers.messages import Request, Response
 from servers.registry import Registry
 
 from .project import ProjectFolder
-from .test_git_apps import rendered
+from .sources import rendered, serve
 
 NAMED = TEMPLATE.replace("{{ .Release.Name }}", "{{ .Release.Name }}-{{ .Chart.Name }}")
 
@@ -48,11 +48,6 @@ def shop() -> Iterator[Server]:
 @pytest.fixture
 def repository_of_git(tmp_path: Path) -> Repository:
     return Repository(tmp_path / "served/shop")
-
-
-def serve(server: Server, *charts: Chart) -> None:
-    for path, content in repository(*charts).items():
-        server.files[path] = content
 
 
 def tree(folder: Path) -> set[str]:

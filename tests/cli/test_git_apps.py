@@ -8,13 +8,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from servers.git import GitHttp, Repository
 
 from .project import ProjectFolder, chart, manifest
+from .sources import metadata, rendered
 
 
 @pytest.fixture
@@ -22,20 +22,11 @@ def repository(tmp_path: Path) -> Repository:
     return Repository(tmp_path / "served/shop")
 
 
-def rendered(project: ProjectFolder, app: str) -> str:
-    return (project.root / "rendered" / app / "manifests.yaml").read_text()
-
-
 def commands_running() -> Iterator[bytes]:
     """Where there is `/proc`."""
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):  # it has just ended
             yield file.read_bytes()
-
-
-def metadata(project: ProjectFolder, step: str) -> dict[str, Any]:
-    found: dict[str, Any] = project("status", "--output", "json").document["steps"][step]["metadata"]
-    return found
 
 
 def test_who_reads_files_of_a_clone_waits_for_it_though_nothing_says_so(

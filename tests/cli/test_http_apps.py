@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from servers import faults
 from servers.git import Repository
 from servers.http import Server
 
 from .project import ProjectFolder, chart, manifest
-from .test_git_apps import metadata, rendered
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as server:
-        yield server
+from .sources import metadata, rendered
 
 
 def digest(text: str) -> str:

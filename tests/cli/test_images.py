@@ -7,7 +7,7 @@ from servers.http import Server
 
 from .helpers import check_golden
 from .project import ProjectFolder, chart, effect
-from .test_repository_charts import serve, sources
+from .sources import serve
 
 WORKLOADS = """\
 apiVersion: apps/v1
@@ -124,7 +124,7 @@ def test_an_app_that_a_command_has_yet_to_make_hides_no_other_and_runs_nothing(
 def test_offline_nobody_is_asked_for_what_is_not_here(project: ProjectFolder) -> None:
     with Server() as shop:
         serve(shop, Chart("api"))
-        sources(project, shop=shop.url)
+        project.write({"sources.yaml": f"helm_repos: {{shop: {shop.url}}}\n"})
         project.write({"web.yaml": WORKLOADS})
         project.config("web: {type: yaml, manifests: [web.yaml]}\napi: {type: helm, chart: shop/api}")
         ended = project("images", "--offline")

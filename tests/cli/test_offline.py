@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,30 +12,10 @@ from servers.git import GitHttp, Repository
 from servers.http import Server
 from servers.registry import Registry
 
-from .project import ProjectFolder, chart, manifest
-from .test_git_apps import rendered
-from .test_repository_charts import serve
+from .project import ProjectFolder, manifest
+from .sources import rendered, serve
 
 WEB, NEWER, API = Chart("web", "1.1.0"), Chart("web", "1.2.0"), Chart("api", "0.3.0")
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as server:
-        yield server
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Repository:
-    repository = Repository(tmp_path / "served/shop")
-    repository.commit({"deploy/a.yaml": manifest("cloned"), **chart("own")})
-    return repository
-
-
-@pytest.fixture
-def clones(served: Repository) -> Iterator[GitHttp]:
-    with GitHttp(served.folder.parent).serving() as clones:
-        yield clones
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from servers.registry import Registry
 
 from .helpers import check_golden
 from .project import ProjectFolder, chart
-from .test_repository_charts import serve
+from .sources import serve
 
 SHOP = [Chart("web", version) for version in ("1.1.0", "1.2.0", "2.0.0", "2.1.0-rc.1")] + [
     Chart("db", "0.3.0")

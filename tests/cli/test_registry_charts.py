@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,15 +15,9 @@ from servers.http import Server
 from servers.registry import Registry, Tokens, bearer_of, digest_of
 
 from .project import ProjectFolder
-from .test_git_apps import metadata, rendered
+from .sources import metadata, rendered
 
 WEB, NEWER, API = Chart("web", "1.1.0"), Chart("web", "1.2.0"), Chart("api", "0.3.0+b1")
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as server:
-        yield server
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ import pytest
 
 from servers import faults
 from servers.certificates import Authority
-from servers.charts import Chart, repository
+from servers.charts import Chart
 from servers.http import Server
 from servers.proxy import Proxy
 
 from .project import ProjectFolder
-from .test_git_apps import metadata, rendered
+from .sources import metadata, rendered, serve
 
 WEB, NEWER, DB = Chart("web", "1.1.0"), Chart("web", "1.2.0"), Chart("db", "0.3.0")
 
@@ -32,11 +32,6 @@ def data() -> Iterator[Server]:
     with Server() as server:
         serve(server, DB)
         yield server
-
-
-def serve(server: Server, *charts: Chart) -> None:
-    for path, content in repository(*charts).items():
-        server.files[path] = content
 
 
 def sources(project: ProjectFolder, **repositories: object) -> None:

@@ -26,15 +26,21 @@ async def looked_at(
     return project, Request(asked, target=target, state_dir=where.state_dir, helm=helm, is_offline=offline)
 
 
-def object_document(change: Any) -> dict[str, Any]:
-    """An `ObjectChange` as data."""
-    id = change.object
+def id_document(id: Any) -> dict[str, Any]:
+    """An `ObjectId` as data."""
     return {
-        "change": change.kind,
         "apiVersion": id.api_version,
         "kind": id.kind,
         "namespace": id.namespace or None,
         "name": id.name,
+    }
+
+
+def object_document(change: Any) -> dict[str, Any]:
+    """An `ObjectChange` as data."""
+    return {
+        "change": change.kind,
+        **id_document(change.object),
         "release": change.release,
         "diff": list(change.lines),
         "refused": change.why,

@@ -177,7 +177,7 @@ async def _rights(workshop: Workshop, kubectl: Kubectl | None) -> list[Diagnosis
 async def _releases(workshop: Workshop, target: ClusterTarget) -> list[Diagnosis]:
     state = await FileStore.read(workshop.state).latest(workshop.project.profile)
     known = {(one.namespace, one.name): one for one in await target.listed()}
-    owner = target.owner() if workshop.key.exists() else ""
+    owner = target.owner() if workshop.key.is_there else ""
     names = [(one.namespace, one.release) for one in named_releases(workshop.project, state)]
     there = [known[name] for name in names if name in known]
     found = [one for release in there for one in _release(release, owner, target)]

@@ -108,7 +108,7 @@ def _facts(
     known: Mapping[tuple[str, str], Release],
     current: Mapping[str, bool],
 ) -> list[ReleaseFact]:
-    owner = target.owner() if workshop.key.exists() else ""
+    owner = target.owner() if workshop.key.is_there else ""
     apps = chosen_apps(workshop.project, asked)
     found = []
     for one in named_releases(workshop.project, state):

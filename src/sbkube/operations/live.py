@@ -88,7 +88,7 @@ async def live(session: Session, asked: Asked) -> Live:
     found = [known.get((one.namespace, one.release)) for one in named]
     wanted = await _objects(session, named, found)
     compared = await compare(session.kubectl, wanted, Mask())
-    owner = session.target.owner() if session.workshop.key.exists() else ""
+    owner = session.target.owner() if session.workshop.key.is_there else ""
     releases = [_live(one, now, compared, owner) for one, now in zip(named, found, strict=True)]
     return Live(state.run if state is not None else None, tuple(releases))
 

@@ -131,10 +131,9 @@ def _apart(workshop: Workshop, scratch: Path, target: Target) -> Workshop:
     """With a state folder of its own, so that nothing of this is written where runs are recorded."""
     apart = Workshop(workshop.project, scratch, target, workshop.environ, workshop.helms, workshop.is_offline)
     apart.outputs = Outputs(scratch / "out", beneath=workshop.outputs.folder)
-    if workshop.key.exists():
+    if workshop.key.is_there:
         # Else what depends on a secret would look changed.
-        apart.key.touch(0o600)
-        apart.key.write_bytes(workshop.key.read_bytes())
+        apart.key.write(workshop.key.read())
     return apart
 
 

@@ -5,8 +5,6 @@ For people: whether a deploy still holds, the cluster is asked. So what cannot b
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -15,6 +13,7 @@ from typing import Any
 
 from sbkube.engine import ExecutionState
 from sbkube.engine.state import now
+from sbkube.kept import keep, kept
 
 _FILE = "since.json"
 
@@ -41,11 +40,8 @@ def note(
     """Blocking; whoever calls it holds the run lock of the state folder and writes one at a time."""
     noted = Since(app, profile, release, namespace, to, now())
     known = [*(one for one in _noted(folder) if one._of != noted._of), noted]
-    fresh = folder / f".{_FILE}.unfinished"
     with suppress(OSError):
-        fresh.touch(0o600)
-        fresh.write_text(json.dumps([asdict(one) for one in known]))
-        os.replace(fresh, folder / _FILE)
+        keep(folder / _FILE, {"releases": [asdict(one) for one in known]})
 
 
 def since(folder: Path, state: ExecutionState) -> list[Since]:
@@ -59,8 +55,8 @@ def _is_newer(one: Since, state: ExecutionState) -> bool:
 
 
 def _noted(folder: Path) -> Iterable[Since]:
+    found: Any = kept(folder / _FILE).get("releases")
     try:
-        found: Any = json.loads((folder / _FILE).read_text())
-        return [Since(**one) for one in found]
-    except (OSError, ValueError, TypeError):
-        return []
+        return [Since(**one) for one in found or ()]
+    except TypeError:
+        return []  # of another version

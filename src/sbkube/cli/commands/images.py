@@ -92,12 +92,6 @@ def _document(found: Images) -> dict[str, Any]:
 
 
 def _use(use: ImageUse) -> dict[str, Any]:
-    id = use.object
-    return {
-        "app": use.app,
-        "apiVersion": id.api_version,
-        "kind": id.kind,
-        "namespace": id.namespace or None,
-        "name": id.name,
-        "part": use.name,
-    }
+    from sbkube.cli.looking import id_document
+
+    return {"app": use.app, **id_document(use.object), "part": use.name}

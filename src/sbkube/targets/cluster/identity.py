@@ -11,8 +11,7 @@ from pathlib import Path
 
 from sbkube.errors import SbkubeError
 from sbkube.helm.releases import Cluster
-
-from .kept import keep, kept
+from sbkube.kept import keep, kept
 
 
 class AnotherCluster(SbkubeError):

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sbkube.helm.releases import Cluster, Release, ReleaseStatus
-
-from .kept import keep, kept
+from sbkube.kept import keep, kept
 
 
 class Rollback(NamedTuple):

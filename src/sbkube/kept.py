@@ -1,4 +1,4 @@
-"""What is known of clusters from one command to the next: a JSON object in a file of the state folder."""
+"""What is known from one command to the next, besides runs: a JSON object in a file of the state folder."""
 
 from __future__ import annotations
 
