@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ _LOOKS = 5
 _PS = ("/bin/ps", "-axwwE", "-o", "pid=,ppid=,pgid=,stat=,command=")
 _PATIENCE = 10.0
 _TOLD = 6
+_PAUSES = (0.001, 0.001, 0.002, 0.004)
+"""Seconds before each further look at what has no environment."""
 
 
 class Attempt(NamedTuple):
@@ -115,10 +118,25 @@ def _processes() -> Iterable[Process]:
 
 
 def _by_proc() -> Iterator[Process]:
+    bare = list[Process]()
     for pid in _pids():
-        stat = stat_of(pid)
-        if stat is not None:
-            yield Process(int(pid), *stat, _environ(pid))
+        if (found := _process(pid)) is not None:
+            if found.environ:
+                yield found
+            else:
+                bare.append(found)
+    # Threads of the kernel have no environment; what becomes another program has none for a moment.
+    for pause in _PAUSES:
+        time.sleep(pause)
+        again = [found for one in bare if (found := _process(str(one.pid))) is not None]
+        yield from (found for found in again if found.environ)
+        bare = [found for found in again if not found.environ]
+    yield from bare
+
+
+def _process(pid: str) -> Process | None:
+    stat = stat_of(pid)
+    return None if stat is None else Process(int(pid), *stat, _environ(pid))
 
 
 def _pids() -> Iterator[str]:

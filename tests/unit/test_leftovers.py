@@ -108,6 +108,17 @@ def test_the_printed_command_ends_it_and_then_nothing_is_found(commands: Command
     assert find_leftovers({"a:deploy": attempt}) == {}
 
 
+def test_what_becomes_another_program_all_the_time_is_found_at_each_look(
+    commands: Commands, attempt: Attempt, tmp_path: Path
+) -> None:
+    """For a moment of that it has no environment."""
+    again = tmp_path / "again"
+    again.write_text(f"exec /bin/sh {again}\n")
+    pid = commands.start(f"echo here; exec /bin/sh {again}", attempt.marks)
+
+    assert {find_leftovers({"a:deploy": attempt})["a:deploy"].pids for _ in range(100)} == {(pid,)}
+
+
 def test_a_zombie_does_not_run(commands: Commands, attempt: Attempt) -> None:
     pid = commands.start("echo here", attempt.marks)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
