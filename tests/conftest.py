@@ -33,7 +33,9 @@ def anyio_backend(request: pytest.FixtureRequest) -> Backend:
 
 def pytest_report_header() -> list[str]:
     found = os.environ.get("SBKUBE_TEST_HELM") or shutil.which("helm")
-    lines = [f"helm programs: {found or 'none, so the contract runs on the embedded Helm alone'}"]
+    lines = [
+        f"helm programs: {found or 'none, so the contract runs on the embedded Helm alone, and dependencies of charts are compared with nothing'}"
+    ]
     registries = (
         ":".join(docker_registry.found()) or "none, so charts come from the tests' own registry alone"
     )
